@@ -9,13 +9,13 @@ from typing_extensions import is_typeddict
 
 from docs.generate.markdown import bases, code, page, table, told, words
 from pancode.app.http_routes import VERBS
+from pancode.conversation import answers as session_shapes
 from pancode.fleet import model_tests
 from pancode.notices import answers as outgoing_shapes
 from pancode.reports import timeline
 from pancode.runs import answers as run_shapes
 from pancode.runs import inbox_answers
 from pancode.runs.admission import dry_run
-from pancode.sessions import answers as session_shapes
 
 MODULES = (run_shapes, dry_run, inbox_answers, model_tests, timeline, outgoing_shapes, session_shapes)
 """These come first, and hold what no route answers with; the others are found by the routes."""

@@ -24,7 +24,7 @@ from pancode import __version__
 from pancode.agents.vendor_lists import KeptLists
 from pancode.app.features import FEATURES
 from pancode.app.fleet_identity import fleet_id, own_key
-from pancode.app.parts import AGREED, CLEAN, PARTS, Given, make_surroundings
+from pancode.app.parts import AGREED, CHANGE_MAKERS, CLEAN, PARTS, Given, make_surroundings
 from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.app.schema import SCHEMA
 from pancode.config.agents.presets import NO_PRESET, apply_preset
@@ -226,7 +226,7 @@ class Coordinator:
         self.streams = self.depot.streams
         self.process_figures = Itself(home.root, self._clock).figures
         self.chosen = KeptSettings(home.root, self._environ)
-        self.own_agents = OwnAgents(home.root, self._environ)
+        self.own_agents, self.change_makers = OwnAgents(home.root, self._environ), CHANGE_MAKERS
         secret = home.audit_secret(self._ids)
         self._config = ConfigWatch(self.core, lambda: self._around.loaded().whole_rows(), secret)
         self._follow_ons = self._make_threads()

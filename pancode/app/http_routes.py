@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.problems import HANDLERS
 from pancode.interfaces.http.routing import ApiCall, Object, Verb, verbs_of
 from pancode.issues import routes as issue_routes
+from pancode.kernel.threads import BackgroundThread
 from pancode.landing import routes as land_routes
 from pancode.memory import routes as history_routes
 from pancode.notices import routes as outgoing_routes
@@ -37,7 +39,8 @@ from pancode.runs.routes import receipts as receipt_routes
 from pancode.runs.routes import recovery as recover_routes
 from pancode.runs.routes import runs as run_routes
 from pancode.schedules import routes as schedule_routes
-from pancode.sessions import routes as session_routes
+from pancode.sessions.routes import sessions as session_routes
+from pancode.sessions.routes.fleet_tools import FleetCalls
 from pancode.skills import routes as tool_routes
 from pancode.workflows.routes import lanes as lane_routes
 from pancode.workflows.routes import workflows as workflow_routes
@@ -69,6 +72,14 @@ _MODULES = (
 VERBS: tuple[Verb, ...] = tuple(
     verb for module in (*_MODULES, sys.modules[__name__]) for verb in verbs_of(module)
 )
+
+THREADS: tuple[Callable[[ApiContext, Sequence[Verb]], BackgroundThread], ...] = (FleetCalls,)
+"""The threads of features that use the routes."""
+
+
+def make_threads(context: ApiContext) -> list[BackgroundThread]:
+    """Return the threads that run in the coordinator's process next to its API."""
+    return [make(context, VERBS) for make in THREADS]
 
 
 @cache

@@ -13,6 +13,7 @@ from pancode.backups.hooks import BackupPorts, Backups
 from pancode.backups.places import copies_on
 from pancode.checkouts.hooks import KeptCheckouts
 from pancode.config import copied_files
+from pancode.config.changes import ChangeKind
 from pancode.config.notify import NotifyRules
 from pancode.config.user_environment import FileSurroundings
 from pancode.fleet.part import CoordinatorPart
@@ -21,12 +22,14 @@ from pancode.fleet.ssh.bringup import CleanNode
 from pancode.fleet.ssh.machines import Machines
 from pancode.git.forge_rules import ForgeAccess
 from pancode.interfaces.http.access import tokens
+from pancode.interfaces.http.context import MakeChanges
 from pancode.issues import hooks as issues
 from pancode.notices import hooks as notices
 from pancode.notices.delivery.sender import Sender
 from pancode.pull_requests import hooks as pull_requests
 from pancode.runs.core import Core
 from pancode.runs.user_environment import Around
+from pancode.sessions.terms import SessionMaker
 from pancode.skills import library
 from pancode.skills.assignment import find_skills
 from pancode.skills.node_copies import remove_copies
@@ -38,6 +41,10 @@ AGREED = (copied_files.AGREED, f"skills/{library.AGREED}")
 """Files of the home with users' agreements, which do not count for a coordinator that takes over a fleet."""
 
 make_surroundings = partial(FileSurroundings, find_skills=find_skills)
+
+
+CHANGE_MAKERS: Mapping[ChangeKind, MakeChanges] = {ChangeKind.SESSION: SessionMaker}
+"""Makes what carries out changes of the configuration that belong to a feature."""
 
 
 @dataclass(frozen=True, slots=True)

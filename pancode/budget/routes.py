@@ -17,8 +17,7 @@ from pancode.reports.budget_report import Configured, report_budget
 from pancode.reports.cost_report import report_cost
 from pancode.runs.ceilings import set_ceilings, settle_by_hand, unset_ceiling
 from pancode.runs.lists import since_ms
-from pancode.runs.views import get_run
-from pancode.sessions.session import get_session
+from pancode.runs.views import find_series, get_run
 
 
 @Verb(answers.BUDGET, command="budget show", query=("all",))
@@ -71,7 +70,9 @@ def _resolve_scope(context: ApiContext, kind: str, name: str) -> str:
     NotFoundError for a run that does not belong to a session.
     """
     if kind == "session" and name:
-        return session_scope(get_session(context.core, name)["session"])
+        with context.core.ports.ledger.transaction() as tx:
+            session = find_series(context.core, tx, kind, name)
+        return session_scope(name if session is None else session.id)
     if kind == "repo":
         return repo_scope(context.project_of(name) or name)
     return f"{kind}:{name}" if name else kind

@@ -33,7 +33,6 @@ from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.names import not_found
 from pancode.people.change_makers import makers_of
 from pancode.runs.user_environment import SettingSaid
-from pancode.sessions.terms import SessionMaker
 
 SAFETY = "dispatch.safety"
 """The setting for the default safety level."""
@@ -45,7 +44,7 @@ def change_makers(context: ApiContext) -> ChangeMakers:
     scope = partial(budget_scope, context)
     around, own = place.around({}), place.own_agents
     makers = makers_of(context.core, around, place.chosen, place.applied_preset, scope, own)
-    return {**makers, ChangeKind.SESSION: SessionMaker(context.core, around)}
+    return {**makers, **{kind: make(context.core, around) for kind, make in place.change_makers.items()}}
 
 
 class ProposeBody(ActBody):

@@ -24,10 +24,12 @@ from pancode.landing import answers
 from pancode.landing.model import LandStatus
 from pancode.landing.pull_request import PullAsked
 from pancode.landing.queue import drop_change, list_landable, to_review
+from pancode.landing.rules import LandingProposed
 from pancode.runs.answers import QueuedAnswer, RunShape
 from pancode.runs.facts import Lineage
-from pancode.runs.views import get_run_shape
-from pancode.sessions.session import find_newest_interactive_run, get_suspended
+from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.views import get_run_shape, load_run
+from pancode.runs.whole_changes import find_newest_interactive_run, get_suspended
 
 
 class PullRequestBody(ActBody):
@@ -106,6 +108,8 @@ def _review(context: ApiContext, call: ApiCall) -> answers.GreenAnswer:
 def _land(context: ApiContext, call: ApiCall) -> answers.LandAnswer:
     """Land the run; answer when the landing has ended."""
     body: LandBody = call.body
+    if call.inside is not None:
+        return _propose_landing(context, call.path["run"], call.inside.agent)
     run = _get_suspended_run(context, call)
     if not body.elsewhere:
         _unless_elsewhere(context, call, run)
@@ -128,6 +132,16 @@ def _land(context: ApiContext, call: ApiCall) -> answers.LandAnswer:
     answer: answers.LandAnswer = landed
     if answer["status"] == LandStatus.LANDED and (shown := context.coordinator.describe_landing(run)):
         answer["tracker"] = shown
+    return answer
+
+
+def _propose_landing(context: ApiContext, run: str, by: str) -> answers.LandAnswer:
+    """Request a user's approval to land the change of a run. Idempotent. UsageError, WorkspaceError."""
+    with unit_of_work(context.core) as work:
+        work.signal(load_run(work.tx, run), LandingProposed(by))
+    words = "approval is requested from a user, in the inbox; nothing has landed yet"
+    asked: Any = {"run": run, "status": "asked", "words": words}
+    answer: answers.LandAnswer = asked
     return answer
 
 

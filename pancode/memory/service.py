@@ -32,14 +32,13 @@ from pancode.memory.model import (
 )
 from pancode.runs.admission.request_rules import as_task
 from pancode.runs.core import Core
-from pancode.runs.extension import RunSeries
 from pancode.runs.facts import Lineage, Provision
 from pancode.runs.lists import moment_ms
 from pancode.runs.receipts.answer import claimed_answer
 from pancode.runs.request import DispatchRequest, GivenNote, PromptParts
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import find_run, format_iso
+from pancode.runs.views import find_run, find_series, format_iso
 from pancode.runs.whole_changes import find_larger
 
 _SHAPES: tuple[tuple[str, str], ...] = (
@@ -130,14 +129,9 @@ def find_place(
     """Return the place of a lane's item, of a run in the workspace, or of a run dispatched in folder `cwd`.
     `lane`, `workspace`: by name; empty: none. NotFoundError if the name is unknown."""
     with core.ports.ledger.transaction() as tx:
-        row, kept = _find_series(core, tx, "lane", lane), _find_series(core, tx, "workspace", workspace)
+        row, kept = find_series(core, tx, "lane", lane), find_series(core, tx, "workspace", workspace)
     project = kept.project if kept is not None else project_of(row.cwd if row is not None else cwd)
     return WorkPlace(project, workspace, row.id if row is not None else "")
-
-
-def _find_series(core: Core, tx: Transaction, kind: str, name: str) -> RunSeries | None:
-    found = (hook.act(tx, name) for hook in core.extensions.series if hook.concerns(kind))
-    return next(found, None) if name else None
 
 
 def search_notes(core: Core, place: WorkPlace, words: str, limit: int) -> list[NoteShape]:

@@ -52,7 +52,8 @@ class LargerWork:
 
 @dataclass(frozen=True, slots=True)
 class RunSeries:
-    """A named series of runs, such as a lane. `project`: its repository; None: that of the folder `cwd`."""
+    """A named series of runs, such as a lane or a session. `project`: its repository; None: that of the
+    folder `cwd`."""
 
     id: str
     project: str | None = None
@@ -74,6 +75,6 @@ class Extensions:
     larger: tuple[Callable[[Transaction, str], LargerWork | None], ...] = ()
     """Return the larger work with this id, of which runs are part; None: the feature has none with it."""
     series: tuple[Hook[str, Callable[[Transaction, str], RunSeries]], ...] = ()
-    """Return the series of a kind, `lane` or `workspace`, with this name. NotFoundError."""
+    """Return the series of a kind, such as `lane`, with this name. NotFoundError."""
     items: tuple[Callable[[Transaction], Iterable[InboxItem]], ...] = ()
     """Return inbox items that wait for a user and are no question of a run."""

@@ -29,6 +29,7 @@ from pancode.runs.answers import (
     VerificationShape,
 )
 from pancode.runs.core import Core
+from pancode.runs.extension import RunSeries
 from pancode.runs.facts import Lineage, Messages, ModelChoice, Provision
 from pancode.runs.life.binding import handed_to
 from pancode.runs.life.case import RunStage, place_in_line, stage_of, waits_there
@@ -59,6 +60,12 @@ def newer_elsewhere(core: Core, folder: str) -> str:
         return ""
     place = newest.project or "no repository"
     return f"last is {here.id}, the newest run of {here.project}; {newest.id} in {place} is newer"
+
+
+def find_series(core: Core, tx: Transaction, kind: str, name: str) -> RunSeries | None:
+    """Return the series of runs with this name, of a feature; None without a name. NotFoundError."""
+    found = (hook.act(tx, name) for hook in core.extensions.series if hook.concerns(kind))
+    return next(found, None) if name else None
 
 
 def load_run(tx: Transaction, name: str) -> records.Run:

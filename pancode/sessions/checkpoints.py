@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pancode.conversation.answers import CheckpointShape, CheckpointsShape
+from pancode.conversation.transcript import TalkRecord, build_conversation, format_markdown, way_to
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
@@ -19,9 +21,7 @@ from pancode.runs.receipts.trust import final_commit
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Streams
 from pancode.runs.views import find_run, format_iso, words_of
-from pancode.sessions.answers import CheckpointShape, CheckpointsShape
 from pancode.sessions.session import SessionChain, describe_session, load_chain
-from pancode.sessions.transcript import TalkRecord, build_conversation, format_markdown, way_to
 
 MOST_POINTS = 100
 MOST_INTERACTIVE_RUNS, MOST_TOLD = 20, 12_000

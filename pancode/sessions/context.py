@@ -11,13 +11,13 @@ from node_agent.wire.identity import AttemptId
 from pancode.agents.endpoints import OWN_TOKENS, endpoint_of, fleets_model
 from pancode.agents.prompts import Category, estimate_tokens, sizes_of, window_of
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES
+from pancode.conversation.answers import ContextShape, WindowPart
 from pancode.kernel.errors import ConfigError, UsageError
 from pancode.kernel.records import Lease, Run
 from pancode.runs.core import Core
 from pancode.runs.facts import FleetLead
 from pancode.runs.log import OUT
 from pancode.runs.user_environment import Streams, Surroundings
-from pancode.sessions.answers import ContextShape, WindowPart
 from pancode.sessions.session import load_chain
 
 HEAD, TAIL = 64 << 10, 1 << 20

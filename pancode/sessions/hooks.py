@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from operator import attrgetter
 
+from pancode.kernel.ports import Transaction
 from pancode.kernel.records import ActionKind
 from pancode.kernel.threads import BackgroundThread
 from pancode.runs.core import Core
-from pancode.runs.extension import Hook
+from pancode.runs.extension import Hook, RunSeries
 from pancode.runs.features import Features
 from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.user_environment import Around
@@ -15,6 +16,7 @@ from pancode.sessions.child_updates import Tidings
 from pancode.sessions.fleet_calls import take_calls
 from pancode.sessions.pending_updates import add_update
 from pancode.sessions.service import GoingOn
+from pancode.sessions.session import load_chain
 from pancode.sessions.store import join_session
 
 
@@ -26,8 +28,15 @@ def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
     )
 
 
+def find_series(tx: Transaction, name: str) -> RunSeries:
+    """Return the session that any of its runs names. NotFoundError."""
+    session = load_chain(tx, name)
+    return RunSeries(session.id, session.newest.project)
+
+
 FEATURE = Features(
     join=(Hook(attrgetter("run.takes_turns"), join_session),),
     changed=(Hook(attrgetter("left"), take_calls), Hook(attrgetter("run.parent"), add_update)),
     threads=(make_threads,),
+    series=(Hook(lambda kind: kind == "session", find_series),),
 )

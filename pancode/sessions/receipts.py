@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from node_agent.wire.receipt import TurnMessage
 from node_agent.wire.signing import WireRefusal, parse_envelope
+from pancode.conversation.answers import InteractiveRunVerdict, SessionVerdictShape
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.records import Lease, Run, RunState
 from pancode.runs.answers import CheckShape, ReceiptDetail
@@ -17,7 +18,6 @@ from pancode.runs.receipts import service as receipts
 from pancode.runs.receipts.verification import ReceiptVerdict
 from pancode.runs.user_environment import Streams
 from pancode.runs.views import find_run, words_of
-from pancode.sessions.answers import InteractiveRunVerdict, SessionVerdictShape
 from pancode.sessions.session import of_run
 
 _BAD = (ReceiptVerdict.TAMPERED, ReceiptVerdict.UNSIGNED, ReceiptVerdict.UNKNOWN_KEY)

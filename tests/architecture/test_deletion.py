@@ -33,7 +33,6 @@ NAMING = (
     "pancode/drills/commands/drilled_fleet.py",
     "pancode/interfaces/cli/commands.py",
     "tests/unit/pancode/agents/test_named_paths.py",
-    "tests/unit/pancode/app/test_fleet_tools.py",
     "tests/unit/pancode/app/test_inside.py",
     "tests/unit/pancode/interfaces/mcp/test_tools.py",
     "tests/unit/pancode/app/test_faces_agree.py",

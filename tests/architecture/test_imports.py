@@ -49,7 +49,7 @@ def test_pancode_knows_only_the_wire_of_the_node_agent() -> None:
     """Exceptions: the runtimes' own parsers (ADR 32) and the names of the values that log one in, RQ's
     classes as both ends use them (ADR 40), and the channels over a pair of pipes (ADR 90).
     """
-    runtimes = ("pancode/sessions/conversation/stream.py", "pancode/fleet/commands/nodes.py")
+    runtimes = ("pancode/conversation/stream.py", "pancode/fleet/commands/nodes.py")
     known = dict.fromkeys(runtimes, (*SHARED, "node_agent.runtimes"))
     bus = modules("pancode/queue")
     known |= {str(path): (*SHARED, "node_agent.link.rqjson") for path in bus}

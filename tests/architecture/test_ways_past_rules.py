@@ -44,7 +44,7 @@ PEOPLE = tuple(
     )
 )
 """Files whose errors only users see: the faces, and what works without a coordinator."""
-NOT_USERS = ("pancode/app/build.py", "pancode/app/coordinator.py", "pancode/app/fleet_tools.py")
+NOT_USERS = ("pancode/app/build.py", "pancode/app/coordinator.py", "pancode/sessions/routes/fleet_tools.py")
 OF_THE_COMMAND_ITSELF = {
     *(
         "life/inbox.py:chosen_call",

@@ -25,7 +25,6 @@ from node_agent.wire.fleet import FleetTerms
 from node_agent.wire.policy import MODE_WRITES, Mode, Safety
 from pancode.agents.agents import FLEET_TOOLS, ORCHESTRATOR, choose, find_agent
 from pancode.agents.prompts import Situation, compile_prompt
-from pancode.app.fleet_tools import FORCED, list_tools
 from pancode.config.agents.definitions import load_agents
 from pancode.config.schema import Settings
 from pancode.interfaces.cli.terminal import format_rows
@@ -33,6 +32,7 @@ from pancode.interfaces.client.client import Client
 from pancode.interfaces.mcp.protocol import CallProgress, ParamsError
 from pancode.interfaces.mcp.tools import call_tool
 from pancode.kernel.errors import UsageError
+from pancode.sessions.routes.fleet_tools import FORCED, list_tools
 
 READS, WRITES, BESIDE, THEN, NOTHING = "reads", "writes", " + ", ", then ", "nothing"
 PASSED, FAILED, UNKNOWN = "passed", "failed", "unknown"

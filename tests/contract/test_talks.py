@@ -12,7 +12,7 @@ from typing import Any
 import playwright
 import pytest
 
-from pancode.sessions.conversation.model import (
+from pancode.conversation.model import (
     HeardMessage,
     Part,
     Said,

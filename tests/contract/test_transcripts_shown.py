@@ -7,8 +7,8 @@ import json
 import pytest
 
 from node_agent.runtimes.registry import RUNTIMES
-from pancode.sessions.conversation.lines import MARK, LogStory
-from pancode.sessions.conversation.stream import reading_of
+from pancode.conversation.lines import MARK, LogStory
+from pancode.conversation.stream import reading_of
 from tests.contract.transcripts import RECORDED, cases, output
 
 ALL = [(runtime, case) for runtime in RECORDED for case in cases(runtime)]

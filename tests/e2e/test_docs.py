@@ -41,7 +41,7 @@ BEFORE = {
     "chat": (Command("pancode chat --once --model ollama/qwen3:8b 'why is the build slow?'", (), 0),),
     "codex-and-opencode": (
         Command("echo http://127.0.0.1:11434/v1 | pancode node secret gpubox OPENAI_BASE_URL", (), 0),
-        Command("echo any | pancode node secret gpubox OPENAI_API_KEY", (), 0),
+        Command("echo not-needed | pancode node secret gpubox OPENAI_API_KEY", (), 0),
         Command(
             "for n in $(seq 99); do pancode agents runtimes | grep -q 'own servers' || break; sleep 1; done",
             (),

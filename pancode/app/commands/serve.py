@@ -46,15 +46,15 @@ def serve(
         return ExitCode.DONE
     if child:
         return _as_child(stamp)
-    from pancode.app.fleet_tools import make_fleet_calls
+    from pancode.app.http_routes import make_threads
     from pancode.app.server.serve import serve_here
 
-    serve_here(os.environ, make_fleet_calls, quiet=False)
+    serve_here(os.environ, make_threads, quiet=False)
     return ExitCode.DONE
 
 
 def _as_child(stamp: int | None) -> int:
-    from pancode.app.fleet_tools import make_fleet_calls
+    from pancode.app.http_routes import make_threads
     from pancode.app.server.serve import left_to_service, serve_here
     from pancode.kernel.host.single_instance import AlreadyRunningError
 
@@ -65,7 +65,7 @@ def _as_child(stamp: int | None) -> int:
     if not by_service and left_to_service(home_of(os.environ), os.environ, time.sleep):
         return ExitCode.DONE
     try:
-        serve_here(os.environ, make_fleet_calls, quiet=True, stamp=stamp)
+        serve_here(os.environ, make_threads, quiet=True, stamp=stamp)
     except AlreadyRunningError as there:
         sys.stderr.write(f"{there}\n")
         # With exit status 0, systemd would restart the service, as if it had ended before it was ready.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from node_agent.wire.clock import Clock, Ids
+from pancode.conversation.model import Turn
 from pancode.interfaces.acp.updates import (
     UpdateReader,
     card_of,
@@ -23,7 +24,6 @@ from pancode.interfaces.client.retry import NEEDS_YES, post_work
 from pancode.interfaces.client.session import MISSED, OVER, Happening, SessionActs, SessionFollower, in_turn
 from pancode.kernel.errors import ApiError, PancodeError, UsageError
 from pancode.kernel.formatting import reveal_invisible
-from pancode.sessions.conversation.model import Turn
 
 Json = dict[str, Any]
 LOOK_S = 0.5

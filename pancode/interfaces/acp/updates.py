@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
+from pancode.conversation.model import HeardMessage, Said, SessionTalk, TalkCall, TalkNote, Turn
 from pancode.kernel.formatting import clip_columns, count_noun, reveal_invisible
-from pancode.sessions.conversation.model import HeardMessage, Said, SessionTalk, TalkCall, TalkNote, Turn
 
 Json = dict[str, Any]
 MOST_TITLE = 300

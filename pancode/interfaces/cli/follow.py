@@ -9,6 +9,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NotRequired, TypeVar, cast
 
+from pancode.conversation.answers import SESSION, TURN, SessionShape
 from pancode.interfaces.cli.output import Face, exit_of, find_user, write_stderr
 from pancode.interfaces.cli.progress import ProgressRow, SetUpLine, SetUpTimer
 from pancode.interfaces.cli.terminal import (
@@ -27,7 +28,6 @@ from pancode.kernel.formatting import count_noun, format_status, gate_state
 from pancode.kernel.route import A, Route
 from pancode.landing.answers import TRACKER
 from pancode.runs import answers
-from pancode.sessions.answers import SESSION, TURN, SessionShape
 
 T = TypeVar("T")
 
@@ -212,7 +212,7 @@ class LiveTranscript(threading.Thread):
         super().__init__(name="transcript", daemon=True)
         self._client, self._run_id, self._lines = client, run, show
         self._rest = self.shown = ""
-        from pancode.sessions.conversation.lines import LogStory  # imported only if the output is followed
+        from pancode.conversation.lines import LogStory  # imported only if the output is followed
 
         self._story = LogStory(runtime, self._add_piece)
         self._over = threading.Event()
@@ -242,7 +242,7 @@ class LiveTranscript(threading.Thread):
 
 def _begin_transcript(face: Face, line: ProgressRow, shape: answers.RunShape) -> LiveTranscript:
     """Start to show the output of the run's agent, above the run's progress line."""
-    from pancode.sessions.conversation.lines import MARK
+    from pancode.conversation.lines import MARK
 
     def show(text: str) -> None:
         line.above(text, dim=text.startswith(MARK))

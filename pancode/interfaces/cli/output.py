@@ -327,3 +327,16 @@ def list_findings(kind: str, found: Iterable[Mapping[str, str]]) -> list[str]:
         lines.append(f"{kind}: {one['message']}")
         lines += [f"  {name}: {one[name]}" for name in ("why", "fix") if one[name]]
     return lines
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a new file. UsageError if it already exists or cannot be created."""
+    try:
+        with open(path, "x", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+    except FileExistsError as exc:
+        raise UsageError(
+            f"{path} already exists", fix="choose another file name", code="file_exists"
+        ) from exc
+    except OSError as exc:
+        raise UsageError(f"cannot write {path}", why=str(exc), fix="choose another file") from exc

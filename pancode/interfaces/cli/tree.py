@@ -18,6 +18,8 @@ class Command(NamedTuple):
 
 
 _C = Command
+PAGES: Mapping[str, str] = {"session": "pancode.sessions.commands.chat"}
+"""The module whose `open_page` opens a row of `pancode top`, by the kind of row."""
 TREE: Mapping[str, Command] = {
     "init": _C("write the configuration files, with comments", "pancode.app.commands.setup"),
     "node": _C("your machines: add, ls, show, set, login, install, rm"),

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pancode.conversation.answers import SESSION, SessionShape
 from pancode.interfaces.client.client import (
     ANSWER_S,
     LAND_S,
@@ -18,11 +19,10 @@ from pancode.interfaces.client.client import (
 )
 from pancode.interfaces.client.retry import Note, resume_stream
 from pancode.kernel.errors import ApiError
-from pancode.sessions.answers import SESSION, SessionShape
 
 if TYPE_CHECKING:
     from node_agent.wire.clock import Ids
-    from pancode.sessions.conversation.model import Turn
+    from pancode.conversation.model import Turn
 
 Json = dict[str, Any]
 OVER = ("rests", "turn lost", "ended")

@@ -8,10 +8,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from node_agent.wire.identity import AttemptId
 from pancode.commit import UNKNOWN
+from pancode.config.changes import ChangeKind, ChangeMaker
 from pancode.config.notify import NotifyRules
 from pancode.fleet.answers import ProcessShape, RunningShape, TroubleShape
 from pancode.fleet.place import ApiListener, ListenAddress
@@ -37,6 +38,9 @@ LET_IN = "pancode.let_in"
 """A key in the ASGI scope of a TCP request: a function to call once the token is known to be valid."""
 
 
+MakeChanges: TypeAlias = Callable[[Core, Surroundings], ChangeMaker]
+
+
 class CoordinatorApi(Protocol):
     """The coordinator as routes use it. One per PANCODE_HOME; `serve` runs it."""
 
@@ -47,6 +51,8 @@ class CoordinatorApi(Protocol):
     """The address at which the coordinator's metrics are served; None: they are not served."""
     listener: ApiListener | None
     """The listener of its API over TCP; None: it is closed."""
+    change_makers: Mapping[ChangeKind, MakeChanges]
+    """Makes what carries out changes of the configuration that belong to a feature."""
 
     @property
     def core(self) -> Core:

@@ -11,6 +11,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
+from pancode.conversation.lines import LogStory
 from pancode.fleet.acts import Progress, ProgressLine
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.problems import body_of, problem_of
@@ -18,7 +19,6 @@ from pancode.interfaces.http.routing import ApiCall, EventStream
 from pancode.kernel.records import FeedEvent
 from pancode.runs.log import LogPiece, LogPlace
 from pancode.runs.views import get_run_shape
-from pancode.sessions.conversation.lines import LogStory
 
 LOOK_S = 0.5
 ReadLog = Callable[[LogPlace], LogPiece]

@@ -8,6 +8,16 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
+from pancode.conversation.model import (
+    HeardMessage,
+    Output,
+    Part,
+    Said,
+    SessionTalk,
+    TalkCall,
+    TalkNote,
+    Turn,
+)
 from pancode.interfaces.client.client import path_of
 from pancode.interfaces.client.session import WAITING
 from pancode.interfaces.http.access.rights import ANSWERS
@@ -21,16 +31,6 @@ from pancode.interfaces.mcp.tool import (
     McpToolCall,
     integer_schema,
     string_schema,
-)
-from pancode.sessions.conversation.model import (
-    HeardMessage,
-    Output,
-    Part,
-    Said,
-    SessionTalk,
-    TalkCall,
-    TalkNote,
-    Turn,
 )
 
 READ_BYTES, SAID_CHARS = 20_000, 40_000

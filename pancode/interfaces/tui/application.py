@@ -107,6 +107,9 @@ class SteadyPage(Screen[int]):
     def pressed(self, event: events.Event) -> None:
         """Called for each key and paste, wherever it goes."""
 
+    def tell_unsent(self, say: Callable[[str], object]) -> None:
+        """Print what the user has typed and not sent, after the page is gone."""
+
 
 class SteadyApp(App[int]):
     """A terminal application. `first`: the lowest page, with which it ends; `crash`: what has ended it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ from typer import Argument
 
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user, write_stderr
+from pancode.interfaces.cli.tree import PAGES
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import UsageError
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from pancode.interfaces.tui.application import SteadyPage
     from pancode.interfaces.tui.log_reader import LogReader
     from pancode.interfaces.tui.reader import Reader, Say
-    from pancode.sessions.commands.screen.app import ChatScreen
 
 
 @verb("top", "pancode top", "pancode top runs")
@@ -75,7 +76,7 @@ class _Readers:
 
     def __init__(self) -> None:
         self._client = _client(starts=False)
-        self.chats: list[ChatScreen] = []
+        self.chats: list[SteadyPage] = []
 
     def reader(self, say: Say) -> Reader:
         from pancode.interfaces.tui.reader import Reader
@@ -88,11 +89,7 @@ class _Readers:
         return LogReader(self._client, run)
 
     def chat(self, session: str) -> SteadyPage:
-        from node_agent.wire.clock import SystemIds
-        from pancode.sessions.commands.chat import page_of
-        from pancode.sessions.commands.screen.controller import ChatController
-
-        self.chats.append(page_of(ChatController(Face(as_json=False), SystemIds(), None, session)))
+        self.chats.append(importlib.import_module(PAGES["session"]).open_page(session))
         return self.chats[-1]
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from functools import partial
 
+from pancode.conversation.lines import LogStory
 from pancode.interfaces.client.client import Client, path_of
 from pancode.interfaces.tui.page import Line
 from pancode.interfaces.tui.pages.texts import strip_escapes
 from pancode.kernel.errors import ApiError, PancodeError
-from pancode.sessions.conversation.lines import LogStory
 
 LOOK_S = 0.5
 MOST = 50_000

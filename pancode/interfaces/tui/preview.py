@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pancode.conversation.lines import LogStory
 from pancode.interfaces.client.client import path_of
 from pancode.interfaces.tui.page import (
     PREVIEW,
@@ -18,7 +19,6 @@ from pancode.interfaces.tui.pages.texts import strip_escapes
 from pancode.interfaces.tui.pages.workflows import draw_question
 from pancode.interfaces.tui.views import ApiAsk, Asks, ask_issue
 from pancode.kernel.formatting import clip_columns, cost_of, escape_line, format_outcome, style_of
-from pancode.sessions.conversation.lines import LogStory
 
 _KINDS = frozenset(("run", "step", "item", "session", "issue", "work"))
 _TAIL_BYTES, _TAIL_LINES, _TASK = 4_000, 12, 160

@@ -9,12 +9,12 @@ from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Argument, Json, Yes, option, parse_money, verb
 from pancode.interfaces.cli.terminal import Columns, escape_lines, format_facts, format_rows, safe_block
 from pancode.interfaces.client.caller import find_folder
+from pancode.interfaces.client.transcript import fetch_conversation, format_markdown
 from pancode.issues.answers import ISSUE, ISSUES, KEEP_PLAN, PLAN, WORK, WORKS, IssuesAnswer
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.kernel.formatting import escape_line
 from pancode.kernel.names import PLANNER
 from pancode.runs.commands.dispatch_requests import format_plan, of_caller, post_agreed
-from pancode.sessions.commands.export import fetch_conversation, format_markdown
 from pancode.workspaces.answers import WORKSPACE
 
 Issue = Annotated[str, Argument(help="An issue of a project: MIN-123.")]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Annotated
 
+from pancode.conversation.stream import PLAIN
 from pancode.interfaces.cli.follow import report_detached
 from pancode.interfaces.cli.output import Face, exit_of
 from pancode.interfaces.cli.parameters import Json, option, verb
@@ -18,7 +19,6 @@ from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UsageError
 from pancode.kernel.names import LAST
 from pancode.runs.answers import BRIEF
 from pancode.runs.commands.named_runs import AnyRun, find_run
-from pancode.sessions.conversation.stream import PLAIN
 
 
 @verb("logs", "", "-f last", "r-7f3k --stream err")

@@ -9,13 +9,13 @@ from typing import Annotated
 
 from typer import Argument
 
+from pancode.conversation.answers import SESSION_VERDICT
 from pancode.interfaces.cli.parameters import Cursor, Face, Json, Whole, completions, fetch_page, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, color_state, escape_line, escape_lines, format_rows
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.kernel.names import LAST
 from pancode.runs.answers import CHAIN, EXPORT, RECEIPT, RECEIPTS, CheckShape, ReceiptRow, VerdictShape
 from pancode.runs.commands.named_runs import AnyRun, find_run, is_workflow
-from pancode.sessions.answers import SESSION_VERDICT
 
 _STATUS = {"PASS": ExitCode.DONE, "NOT_FOUND": ExitCode.NOT_FOUND}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from pancode.conversation.answers import TASKS
 from pancode.interfaces.cli.parameters import Argument, Face, Json, completions, find_user, option, verb
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ExitCode, UsageError
@@ -11,7 +12,6 @@ from pancode.kernel.formatting import escape_line, format_status
 from pancode.kernel.names import OF_AGENT, RUNNING
 from pancode.runs.answers import STOP, RunShape
 from pancode.runs.commands.named_runs import OfWorkflow, find_run, is_workflow
-from pancode.sessions.answers import TASKS
 from pancode.workflows.answers import STOP_WORKFLOW, WORKFLOW
 
 ASKS_ABOVE = 3

@@ -9,7 +9,7 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.runs import answers
 from pancode.runs.answers import HealthShape, RecoveredAnswer
-from pancode.sessions.recovery import plan_recovery, recover_run
+from pancode.runs.recovery import plan_recovery, recover_run
 
 
 class RecoverBody(ActBody):

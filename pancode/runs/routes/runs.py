@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from pancode.conversation.stream import reading_of
 from pancode.interfaces.http.access.rights import DISPATCHES, STOPS
 from pancode.interfaces.http.access.run_rights import refuse_act
 from pancode.interfaces.http.bodies import BeginsRun, DispatchBody, ReasonBody, RetryBody
@@ -29,7 +30,6 @@ from pancode.runs.retry import dispatch_again
 from pancode.runs.stop import stop_run
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import get_run, get_run_detail, get_run_shape
-from pancode.sessions.conversation.stream import reading_of
 from pancode.workflows.actions import caller_of, is_workflow_landing
 
 

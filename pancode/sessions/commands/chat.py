@@ -12,6 +12,7 @@ import typer
 from typer import Argument
 
 from node_agent.wire.clock import SystemClock, SystemIds
+from pancode.conversation.answers import BEGIN_CHAT, SESSION
 from pancode.interfaces.cli.commands import BARE, verb
 from pancode.interfaces.cli.output import Face, find_user, folder_here, tell_error, write_stderr
 from pancode.interfaces.cli.parameters import Json, Run, Yes, option
@@ -24,7 +25,6 @@ from pancode.reports.commands.brief import tell_brief
 from pancode.runs.answers import QueuedAnswer
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch_requests import of_caller, post_agreed
-from pancode.sessions.answers import BEGIN_CHAT, SESSION
 from pancode.sessions.commands import line_chat
 from pancode.sessions.commands.preflight import FoundLine, prepare_session
 from pancode.sessions.commands.screen.controller import ChatController
@@ -158,6 +158,11 @@ def page_of(controller: ChatController, first: str = "") -> ChatScreen:
     from pancode.sessions.commands.screen.app import ChatScreen
 
     return ChatScreen(controller, SystemClock(), find_user(), folder_here(), first)
+
+
+def open_page(session: str) -> ChatScreen:
+    """Return the screen of this session, for a page above another one."""
+    return page_of(ChatController(Face(as_json=False), SystemIds(), None, session))
 
 
 def _on_screen(controller: ChatController, first: str | None) -> int:

@@ -14,6 +14,9 @@ from shutil import get_terminal_size
 from typing import Any, cast
 
 from node_agent.wire.clock import Clock, Ids
+from pancode.conversation.answers import AskedShape, SessionShape
+from pancode.conversation.lines import OURS, LineStory
+from pancode.conversation.model import Part, SessionTalk, Turn
 from pancode.interfaces.cli.output import Face, exit_of, find_user, tell_error, write_stderr
 from pancode.interfaces.cli.terminal import (
     Sink,
@@ -29,10 +32,7 @@ from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ExitCode, PancodeError
 from pancode.kernel.formatting import count_noun
 from pancode.runs.answers import RUN
-from pancode.sessions.answers import AskedShape, SessionShape
 from pancode.sessions.commands import slash
-from pancode.sessions.conversation.lines import OURS, LineStory
-from pancode.sessions.conversation.model import Part, SessionTalk, Turn
 
 OWN_COUNT, ASSUMED = "reported", "assumed"
 """Sources of a cost that the model gateway did not meter: the program's own count, or partly assumed."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from pancode.agents.answers import MODELS, ModelShape
 from pancode.budget.answers import BUDGET, BudgetShape
+from pancode.conversation.answers import TRY_CHAT
 from pancode.fleet.answers import FLEET, FleetShape, NodeShape
 from pancode.interfaces.cli.output import describe_caller, find_user
 from pancode.interfaces.client.caller import find_folder
@@ -18,7 +19,6 @@ from pancode.kernel.errors import ConfigError, PancodeError, UsageError
 from pancode.kernel.formatting import first_few, format_to_do, format_usd
 from pancode.reports.answers import NOW
 from pancode.runs.answers import DryRunAnswer
-from pancode.sessions.answers import TRY_CHAT
 
 LOOKS, LOOK_S = 20, 0.4
 """How many times, and how many seconds apart, a node is queried that has not yet reported its programs."""

@@ -7,16 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+from pancode.conversation import answers
 from pancode.interfaces.cli.follow import suspend_session
+from pancode.interfaces.cli.output import write_new
 from pancode.interfaces.cli.parameters import Argument, Face, Json, Run, completions, option, verb
 from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_lines, format_rows, safe_block
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import OVER
+from pancode.interfaces.client.transcript import fetch_conversation, format_markdown
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import clip_columns, count_noun, format_count, format_outcome, format_usd
 from pancode.runs.commands.runs import format_runs
-from pancode.sessions import answers
-from pancode.sessions.commands.export import fetch_conversation, format_markdown, write_new
 from pancode.sessions.commands.line_chat import format_left, lost_turn, spent_in_all
 from pancode.sessions.commands.terms import format_terms, set_terms
 from pancode.sessions.commands.tmux import list_terminals

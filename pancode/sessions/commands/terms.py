@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pancode.conversation.answers import TERMS, SessionShape
 from pancode.interfaces.cli.parameters import find_user
 from pancode.interfaces.cli.terminal import escape_line
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.retry import post_confirmed
-from pancode.sessions.answers import TERMS, SessionShape
 
 TURNS, ADMIN = ("plan", "build", "review"), "admin"
 """The modes that Shift-Tab cycles through. Admin is not among them, so that it is not chosen by accident."""

@@ -15,6 +15,7 @@ from pancode.kernel.pages import MOST_WORKFLOWS
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.facts import Caller
+from pancode.runs.life.conversation import payer_of
 from pancode.runs.routes.runs import around_workflow, make_child_request
 from pancode.workflows import answers
 from pancode.workflows.actions import is_workflow_landing, resume_workflow, retry_workflow, stop_workflow
@@ -23,6 +24,7 @@ from pancode.workflows.files.search import WorkflowPlaces
 from pancode.workflows.model import WorkflowPlan
 from pancode.workflows.routes.bodies import AgainBody, ResumeBody, WorkflowBody
 from pancode.workflows.service import BegunWorkflow, begin_workflow, report_steps
+from pancode.workflows.store import find_workflow
 from pancode.workflows.views import get_workflow, list_workflows
 
 
@@ -84,9 +86,23 @@ def _show(context: ApiContext, call: ApiCall) -> answers.WorkflowShape:
 def _stop(context: ApiContext, call: ApiCall) -> answers.WorkflowShape:
     """Stop a workflow's runs and start nothing more."""
     body: ReasonBody = call.body
-    return get_workflow(
-        context.core, stop_workflow(context.core, call.path["workflow"], body.reason, body.by).id
-    )
+    workflow = stop_workflow(context.core, _find_own(context, call), body.reason, body.by)
+    return get_workflow(context.core, workflow.id)
+
+
+def _find_own(context: ApiContext, call: ApiCall) -> str:
+    """Return the id of a workflow that the calling run's session started; a user may name each workflow.
+    NotFoundError, InsideRunError."""
+    text, run = call.path["workflow"], call.inside
+    if run is None:
+        return text
+    with context.core.ports.ledger.transaction() as tx:
+        workflow = find_workflow(tx, text)
+        begun_by = tx.get(Run, workflow.created_by)
+    if begun_by is None or payer_of(begun_by) != payer_of(run):
+        what = f"{answers.STOP_WORKFLOW} for {workflow.id}, which it did not start"
+        refuse_act(context.core, run, what)
+    return workflow.id
 
 
 def lands_on(context: ApiContext, text: str) -> bool:

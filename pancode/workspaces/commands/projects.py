@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.output import write_new
 from pancode.interfaces.cli.parameters import (
     Face,
     Json,
@@ -29,7 +30,6 @@ from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ExitCode, UsageError, describe_cause
 from pancode.kernel.formatting import format_bytes
 from pancode.kernel.names import PLANNER, PRD, is_readme
-from pancode.sessions.commands.export import write_new
 from pancode.workspaces import answers
 
 Project = Annotated[str, Argument(autocompletion=completions.projects)]

@@ -29,6 +29,7 @@ from starlette.routing import Route, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pancode.app.http_routes import VERBS, build_openapi
+from pancode.conversation.lines import LogStory
 from pancode.interfaces.cli.main import cli, run
 from pancode.interfaces.cli.output import COMMAND_LOG
 from pancode.interfaces.client.client import Client
@@ -36,7 +37,6 @@ from pancode.interfaces.http.routing import Verb
 from pancode.interfaces.tui.page import PageMoment
 from pancode.interfaces.tui.pages.summary import draw_summary
 from pancode.interfaces.tui.views import SUMMARY, VIEWS
-from pancode.sessions.conversation.lines import LogStory
 from tests.answer_types import misfits
 from tests.architecture.sources import ROOT
 from tests.architecture.test_hot_path import HEAVY

@@ -13,6 +13,8 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from pancode.conversation.answers import SessionShape
+from pancode.conversation.model import HeardMessage, Part, SessionTalk
 from pancode.interfaces.cli.terminal import safe_block
 from pancode.interfaces.client.session import OVER, SessionActs
 from pancode.interfaces.tui.application import SteadyApp, SteadyPage
@@ -21,7 +23,6 @@ from pancode.interfaces.tui.page import Line, spread_line
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.formatting import clip_columns, count_noun, escape_line
 from pancode.runs.answers import QueuedAnswer
-from pancode.sessions.answers import SessionShape
 from pancode.sessions.commands.line_chat import spent_in_all
 from pancode.sessions.commands.screen import blocks, card
 from pancode.sessions.commands.screen.blocks import AnswerText, TalkView
@@ -32,7 +33,6 @@ from pancode.sessions.commands.screen.look import GLYPHS, QUIET, STATES, draw_gl
 from pancode.sessions.commands.screen.mode_keys import SETTLE_MS, ChosenTerms
 from pancode.sessions.commands.screen.transcript import AnswerBlock, CallsBlock, TalkStory, plain_of
 from pancode.sessions.commands.slash import COMMANDS, TypedCommand, format_overview, parse_command
-from pancode.sessions.conversation.model import HeardMessage, Part, SessionTalk
 
 if TYPE_CHECKING:
     from node_agent.wire.clock import Clock

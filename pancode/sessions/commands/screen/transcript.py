@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pancode.conversation.model import HeardMessage, Output, Part, Said, TalkCall, TalkNote, Turn
 from pancode.kernel.formatting import count_noun, escape_line, reveal_invisible
 from pancode.sessions.commands.preflight import FoundLine
-from pancode.sessions.conversation.model import HeardMessage, Output, Part, Said, TalkCall, TalkNote, Turn
 
 MOST_DETAIL, MOST_DIFF = 400, 400
 """How many characters of a call's subject, and how many lines of its diff, are shown."""

@@ -13,7 +13,7 @@ from node_agent.wire.job import TurnTerms
 from node_agent.wire.node import Flag
 from node_agent.wire.other_runtimes import is_other
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
-from pancode.sessions.conversation.stream import is_of_our_worker
+from pancode.conversation.stream import is_of_our_worker
 from tests.unit.node_agent.runtimes.asked import ask
 
 SETTINGS = '{"url": "{url}", "key": "{key}", "model": "{model}"}'

@@ -21,13 +21,13 @@ from node_agent.runtimes.workerspec import GOES_ON, WorkerSpec
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.policy import Mode
 from pancode.agents.agents import FLEET_TOOLS
-from pancode.app.fleet_tools import list_tools
+from pancode.sessions.routes.fleet_tools import list_tools
 from tests.bench.orchestrator import Recorder, shape_of
 from tests.bench.orchestrator import done as carry_out
 from tests.unit.node_agent.native.tree_of import checkout
 from tests.unit.node_agent.runtimes.asked import place
-from tests.unit.pancode.app.test_fleet_tools import Panos
 from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld
+from tests.unit.pancode.sessions.routes.test_fleet_tools import Panos
 from tests.unit.pancode.sessions.test_sessions import world
 
 __all__ = ["world"]

@@ -26,9 +26,9 @@ from pancode.sessions.service import GoingOn
 from pancode.workflows.advancing import Advancing
 from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.workflows.step_start import StepStarter
-from tests.unit.pancode.app.test_fleet_tools import BUILD, Panos
 from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld
 from tests.unit.pancode.runs.world import failed
+from tests.unit.pancode.sessions.routes.test_fleet_tools import BUILD, Panos
 from tests.unit.pancode.sessions.test_sessions import begin, record, say, sent, session, world
 
 __all__ = ["world"]

@@ -24,7 +24,7 @@ from pancode.people import service as answering
 from pancode.runs.life.continuations import GO_ON
 from pancode.runs.life.conversation import IDLE_MS
 from pancode.runs.user_environment import Surroundings
-from pancode.sessions import routes as session_routes
+from pancode.sessions.routes import sessions as session_routes
 from pancode.sessions.service import GoingOn
 from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld
 from tests.unit.pancode.interfaces.http.world import World

@@ -28,7 +28,7 @@ from pancode.kernel.records import Action, ActionKind, FeedEvent, Run, Setting, 
 from pancode.kernel.values import replace
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
-from pancode.sessions.routes import _yield_events
+from pancode.sessions.routes.sessions import _yield_events
 from pancode.sessions.service import GoingOn
 from pancode.sessions.stream import SessionPlace
 from pancode.store.shape import shape_of

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pancode.conversation.model import Turn
 from pancode.interfaces.acp.updates import (
     MOST_TITLE,
     UpdateReader,
@@ -14,7 +15,6 @@ from pancode.interfaces.acp.updates import (
     make_permission_request,
     words_of,
 )
-from pancode.sessions.conversation.model import Turn
 
 Json = dict[str, Any]
 FOLDER = "/home/ana/app"

@@ -11,14 +11,14 @@ import pytest
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.other_runtimes import REMOVED_RUNTIMES
 from node_agent.wire.policy import Mode, Safety
+from pancode.conversation.lines import LineStory, LogStory
+from pancode.conversation.model import Said
+from pancode.conversation.stream import PLAIN, TAKING_TURNS
 from pancode.interfaces.cli.follow import LiveTranscript
 from pancode.interfaces.client.client import ServerEvent, StreamCutError
 from pancode.interfaces.client.session import WAITING
 from pancode.kernel.states import SessionState
 from pancode.sessions.commands import terms
-from pancode.sessions.conversation.lines import LineStory, LogStory
-from pancode.sessions.conversation.model import Said
-from pancode.sessions.conversation.stream import PLAIN, TAKING_TURNS
 from tests.contract.transcripts import output
 from tests.fakes.api import FakeApi
 

@@ -17,6 +17,7 @@ from node_agent.wire.job import Job
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.app.http_routes import build_app
+from pancode.app.parts import CHANGE_MAKERS
 from pancode.backups.hooks import Backups
 from pancode.checkouts.hooks import KeptCheckouts
 from pancode.config.agents.presets import apply_preset
@@ -233,6 +234,7 @@ class MemoryCoordinator:
         self.pulls: list[tuple[str, PullAsked]] = []
         self.forge_error: PancodeError | None = None
         self.listener: ApiListener | None = None
+        self.change_makers = CHANGE_MAKERS
         self.shut: list[TroubleShape] = []
         self.chosen = KeptSettings(home, {}, home / "none.yaml")
         self.own_agents = OwnAgents(home, {})

@@ -10,7 +10,7 @@ from node_agent.wire.policy import Mode, Safety
 from pancode.interfaces.client.retry import NEEDS_YES
 from pancode.interfaces.http.bodies import ActBody
 from pancode.kernel import formatting
-from pancode.sessions.routes import TermsBody
+from pancode.sessions.routes.sessions import TermsBody
 from tests.architecture.sources import ROOT
 
 WORDS = ROOT / "pancode/interfaces/web/static/lib/words.js"

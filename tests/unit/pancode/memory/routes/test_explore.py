@@ -12,13 +12,13 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.job import Job
 from node_agent.wire.policy import Mode
 from pancode.agents.agents import FLEET_TOOLS, SCOUTS
-from pancode.app import fleet_tools
 from pancode.interfaces.mcp.protocol import CallProgress
 from pancode.kernel.records import Run
+from pancode.sessions.routes import fleet_tools
 from tests.unit.pancode.agents.routes.test_exams import Local, passport
-from tests.unit.pancode.app.test_fleet_tools import Panos
 from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld
 from tests.unit.pancode.interfaces.http.world import World
+from tests.unit.pancode.sessions.routes.test_fleet_tools import ROUTES, Panos
 from tests.unit.pancode.sessions.test_sessions import world as talking
 
 __all__ = ["talking"]
@@ -192,7 +192,7 @@ def test_panos_sends_scouts_in_each_mode_and_they_are_its_children(
     panos.asks(SCOUTS, questions=[WHERE])
     (action,) = panos.waiting()
     run = talking.context.row(Run, panos.session)
-    ok, text = fleet_tools.carried_out(talking.api, run, action.detail, Hurried(lambda told: None))
+    ok, text = fleet_tools.carried_out(talking.api, ROUTES, run, action.detail, Hurried(lambda told: None))
     told = json.loads(text)
     (row,) = told["scouts"]
     child = talking.context.row(Run, row["run"])

@@ -11,10 +11,10 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.node import RuntimeFact
 from pancode.agents.agents import find_agent, find_flaws
 from pancode.agents.runtimes import RUNTIMES, known_runtime, no_runtime
+from pancode.conversation.lines import LogStory
+from pancode.conversation.stream import reading_of
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
-from pancode.sessions.conversation.lines import LogStory
-from pancode.sessions.conversation.stream import reading_of
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import facts
 

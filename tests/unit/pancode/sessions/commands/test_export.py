@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from node_agent.wire.receipt import TurnStop
+from pancode.conversation.transcript import STOPS, way_to
+from pancode.interfaces.cli.output import write_new
+from pancode.interfaces.client.transcript import fetch_conversation, format_markdown
 from pancode.kernel.errors import UsageError
-from pancode.sessions.commands.export import fetch_conversation, format_markdown, write_new
-from pancode.sessions.transcript import STOPS, way_to
 from tests.fakes.api import FakeApi
 
 LINES: tuple[dict[str, Any], ...] = (

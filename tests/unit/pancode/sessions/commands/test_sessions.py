@@ -8,14 +8,14 @@ from typing import Any, cast
 
 import pytest
 
+from pancode.conversation.lines import OURS, LineStory
+from pancode.conversation.model import SessionTalk, Turn
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.session import MISSED
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.sessions.commands import slash
 from pancode.sessions.commands.line_chat import ChatLoop
 from pancode.sessions.commands.slash import CommandEnd
-from pancode.sessions.conversation.lines import OURS, LineStory
-from pancode.sessions.conversation.model import SessionTalk, Turn
 from tests.fakes.api import FakeApi
 from tests.fakes.node.clock import MemoryClock, SeededIds
 

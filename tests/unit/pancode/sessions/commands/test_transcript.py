@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pancode.conversation.model import SessionTalk
 from pancode.sessions.commands.screen.blocks import widget_of
 from pancode.sessions.commands.screen.field import TypedHistory, suggest_completion
 from pancode.sessions.commands.screen.transcript import (
@@ -20,7 +21,6 @@ from pancode.sessions.commands.screen.transcript import (
     UserBlock,
     plain_of,
 )
-from pancode.sessions.conversation.model import SessionTalk
 
 
 def take(talk: TalkStory, reader: SessionTalk, data: bytes, runtime: str = "native") -> None:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypedDict
 
+from pancode.conversation.answers import InteractiveRunShape, SessionShape
+from pancode.conversation.model import HeardMessage, Said, SessionTalk, TalkCall, Turn
 from pancode.kernel.formatting import reveal_invisible
 from pancode.kernel.names import FLEET
-from pancode.sessions.answers import InteractiveRunShape, SessionShape
-from pancode.sessions.conversation.model import HeardMessage, Said, SessionTalk, TalkCall, Turn
 
 _HEADS = re.compile(r"^([ ]{0,3})(#{1,6}(?=\s)|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
 """Lines of untrusted text that look like Markdown headings."""

@@ -1,19 +1,17 @@
-"""Reads the conversation of a session over the API, and writes it to a new file."""
+"""Reads the conversation of a session over the API."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
+from pancode.conversation import transcript
+from pancode.conversation.answers import SESSION
+from pancode.conversation.transcript import TalkRecord, TalkShape, format_markdown
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import stored_log
-from pancode.kernel.errors import UsageError
 from pancode.runs.answers import RUN
-from pancode.sessions import transcript
-from pancode.sessions.answers import SESSION
-from pancode.sessions.transcript import TalkRecord, TalkShape, format_markdown
 
-__all__ = ["fetch_conversation", "format_markdown", "write_new"]
+__all__ = ["fetch_conversation", "format_markdown"]
 
 
 def fetch_conversation(client: Client, session: str) -> TalkShape:
@@ -38,16 +36,3 @@ class _ApiTalk:
     def record(self, run: str) -> TalkRecord:
         found = self._client.get(RUN.at(run))
         return TalkRecord(found["created_by"], found["task"], found["agent"], found["answer"])
-
-
-def write_new(path: Path, text: str) -> None:
-    """Write a new file. UsageError if it already exists or cannot be created."""
-    try:
-        with open(path, "x", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-    except FileExistsError as exc:
-        raise UsageError(
-            f"{path} already exists", fix="choose another file name", code="file_exists"
-        ) from exc
-    except OSError as exc:
-        raise UsageError(f"cannot write {path}", why=str(exc), fix="choose another file") from exc

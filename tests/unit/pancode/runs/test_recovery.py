@@ -14,8 +14,8 @@ from pancode.agents.prompts import digest_of
 from pancode.kernel.errors import RefusedError
 from pancode.kernel.records import Decision, Lease, Run, RunState
 from pancode.kernel.values import replace
+from pancode.runs.recovery import last_acts, plan_recovery, recover_run
 from pancode.runs.retry import dispatch_again
-from pancode.sessions.recovery import last_acts, plan_recovery, recover_run
 from tests.unit.pancode.interfaces.http.world import World
 
 GIT = {"kind": "git", "repo": "demo-1234", "snapshot": "a" * 40}

@@ -12,6 +12,8 @@ from starlette.concurrency import run_in_threadpool
 
 from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Mode, Safety
+from pancode.conversation import answers
+from pancode.conversation import answers as shapes
 from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, TELLS
 from pancode.interfaces.http.bodies import ActBody, By, CallerSettings, TellBody, WorkBody
 from pancode.interfaces.http.context import ApiContext
@@ -27,8 +29,7 @@ from pancode.runs.answers import DryRunAnswer, QueuedAnswer
 from pancode.runs.dispatch import describe_queued
 from pancode.runs.options import MOST_MS
 from pancode.runs.request import DispatchRequest
-from pancode.sessions import answers, checkpoints
-from pancode.sessions import answers as shapes
+from pancode.sessions import checkpoints
 from pancode.sessions.context import get_context as window_of
 from pancode.sessions.receipts import verify_session
 from pancode.sessions.service import (

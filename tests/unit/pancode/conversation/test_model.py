@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pancode.sessions.conversation.lines import OURS, LogStory
-from pancode.sessions.conversation.model import (
+from pancode.conversation.lines import OURS, LogStory
+from pancode.conversation.model import (
     MOST_KEPT,
     HeardMessage,
     Output,

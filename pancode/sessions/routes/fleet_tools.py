@@ -8,15 +8,13 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from starlette.responses import Response
 
 from node_agent.wire.fleet import MOST_FLEET_ANSWER, FleetTool
-from pancode.app.http_routes import VERBS
 from pancode.fleet.model_tests import find_endpoints, run_test
 from pancode.interfaces.client.client import Client, ServerEvent
 from pancode.interfaces.http.access.run_rights import refuse_act
@@ -29,24 +27,21 @@ from pancode.interfaces.mcp.tool import McpTool
 from pancode.interfaces.mcp.tools import BY_NAME, call_tool
 from pancode.kernel.errors import UnavailableError, UsageError
 from pancode.kernel.records import Action, ActionKind, Run, RunState
-from pancode.landing.rules import LandingProposed
-from pancode.people.service import still_waits
 from pancode.runs.facts import Caller, FleetLead
 from pancode.runs.feed_thread import JOIN_S, FeedThread
 from pancode.runs.life.conversation import payer_of
-from pancode.runs.life.inbox import BEFORE_START, ItemKind, kind_of
+from pancode.runs.life.inbox import BEFORE_START, ItemKind, kind_of, open_item
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import get_run
 from pancode.sessions.fleet_calls import FleetAnswered
 from pancode.sessions.pending_updates import mark_seen
-from pancode.workflows import store as rows
 
 log = logging.getLogger("pancode.fleet_calls")
 AGAIN_S = 5.0
 """Seconds until a call that is currently impossible is retried."""
 MOST_AT_ONCE, MOST_OF_ONE = 32, 8
 """The most concurrent calls: in total, and per interactive run, so that one run cannot block all others."""
-LAND, ANSWER = "POST /v1/runs/{run}/land", "POST /v1/runs/{run}/answer"
+ANSWER = "POST /v1/runs/{run}/answer"
 CONTINUE, TELL = "POST /v1/runs/{run}/continue", "POST /v1/runs/{run}/tell"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """The name of a workflow that a run requests; it is never used as a path."""
@@ -101,13 +96,23 @@ def _shorten_fields(fields: Mapping[str, Any], hidden: Sequence[str], seen: set[
     return made
 
 
+ApiPath: TypeAlias = tuple[Verb, re.Pattern[str]]
+"""A route, and the pattern of its path."""
+
+
+def compile_paths(verbs: Sequence[Verb]) -> list[ApiPath]:
+    """Return the routes with the patterns of their paths."""
+    return [(verb, re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", verb.path))) for verb in verbs]
+
+
 class FleetCalls(FeedThread):
     """Executes the fleet tool calls of runs, each in its own thread, so that a long call delays no other. A
     call is an action in the ledger and outlives the process; its idempotency key prevents a second start."""
 
-    def __init__(self, context: ApiContext) -> None:
+    def __init__(self, context: ApiContext, verbs: Sequence[Verb]) -> None:
+        """`verbs`: all routes of the API."""
         super().__init__(context.core, "fleet calls", AGAIN_S, kinds=frozenset(), actions=(ActionKind.FLEET,))
-        self._context = context
+        self._context, self._routes = context, compile_paths(verbs)
         self._lock = threading.Lock()
         self._at_work: dict[str, tuple[str, CallProgress, threading.Thread]] = {}
         context.core.fleet_tools = list_tools()
@@ -173,7 +178,7 @@ class FleetCalls(FeedThread):
         if run is None or run.state is not RunState.RUNNING or run.stop_asked is not None:
             return False, "the run has ended, or is about to end"
         try:
-            return carried_out(self._context, run, action.detail, progress)
+            return carried_out(self._context, self._routes, run, action.detail, progress)
         except (CancelledCall, UnavailableError):
             raise
         except Exception as error:
@@ -182,12 +187,16 @@ class FleetCalls(FeedThread):
 
 
 def carried_out(
-    context: ApiContext, run: Run, arguments: Mapping[str, object], progress: CallProgress
+    context: ApiContext,
+    routes: Sequence[ApiPath],
+    run: Run,
+    arguments: Mapping[str, object],
+    progress: CallProgress,
 ) -> tuple[bool, str]:
     """Return (success, text for the model) of a fleet tool call. UnavailableError, CancelledCall: retry."""
     name = str(arguments["tool"])
     identity = f"{run.id}.{run.attempt}.{arguments['fence']}"
-    client = RunClient(context, run, f"fleet:{identity}:{arguments['number']}")
+    client = RunClient(context, routes, run, f"fleet:{identity}:{arguments['number']}")
     try:
         given = _complete_arguments(BY_NAME[name], run, str(arguments["arguments"]))
         answer = call_tool(lambda begins: client, {}, name, given, run.agent, progress)
@@ -239,9 +248,9 @@ class RunClient(Client):
     """The API's client inside the coordinator, limited to one run's rights and to the tools it is offered.
     `key`: the idempotency key of the one request that changes something."""
 
-    def __init__(self, context: ApiContext, run: Run, key: str) -> None:
+    def __init__(self, context: ApiContext, routes: Sequence[ApiPath], run: Run, key: str) -> None:
         super().__init__(Path(str(context.facts["home"])), starts=False)
-        self._context, self._run, self._key = context, run, key
+        self._context, self._routes, self._run, self._key = context, routes, run, key
         self._allowed = {BY_NAME[name].route for name in FleetLead.of(run).fleet if name in BY_NAME}
 
     def _send(self, method: str, path: str, body: Any, *_: Any) -> tuple[Any, Any]:
@@ -266,7 +275,7 @@ class RunClient(Client):
 
     def _make_response(self, method: str, path: str, body: Any) -> Response:
         try:
-            verb, names = _verb_of(method, urlsplit(path).path)
+            verb, names = self._find_route(method, urlsplit(path).path)
             query = dict(parse_qsl(urlsplit(path).query))
             check_texts([names, query, body])
             call = ApiCall(names, query, parse_body(verb.body, body or {}), inside=self._run, key=self._key)
@@ -277,6 +286,14 @@ class RunClient(Client):
         except Exception as error:
             return response_of(error)
 
+    def _find_route(self, method: str, path: str) -> tuple[Verb, dict[str, str]]:
+        """Return the route for this method and path, and the parameters in the path."""
+        for verb, pattern in self._routes:
+            found = pattern.fullmatch(path) if verb.method == method else None
+            if found is not None:
+                return verb, {name: unquote(value) for name, value in found.groupdict().items()}
+        raise UsageError(f"{method} {path} not found", fix="pancode --help", code="unknown_path")
+
     def _carry_out(self, verb: Verb, call: ApiCall) -> Any:
         if verb.method != "GET" and verb.name not in self._allowed:
             refuse_act(self._context.core, self._run, verb.name)
@@ -286,74 +303,31 @@ class RunClient(Client):
             other = get_run(self._context.core, call.path["run"])
             self._must_be_its_own(verb, other)
             call = replace(call, path={**call.path, "run": other.id})  # `last` may refer to another run later
-        if "workflow" in call.path:
-            call = replace(call, path={"workflow": self._its_own_workflow(verb, call.path["workflow"])})
+        # The handler of a route with another subject checks whose it is, and a landing is only proposed.
         return self._act_once(verb, call)
 
     def _act_once(self, verb: Verb, call: ApiCall) -> Any:
         """Execute the request once per key, on every route: a call may be repeated after a node agent or a
         coordinator was killed."""
-        if verb.takes_key and verb.name != LAND:
+        if verb.takes_key:
             return verb.answered(self._context, call)
         route = f"{verb.method} {verb.path.format(**call.path)}"
         mark = mark_of(call.who, call.key, route, call.body)
-        return answer_once(self._context, mark, verb.status, lambda: self._act(verb, call))
-
-    def _act(self, verb: Verb, call: ApiCall) -> Any:
-        if verb.name == LAND:
-            return propose_landing(
-                self._context, get_run(self._context.core, call.path["run"]), self._run.agent
-            )
-        return verb.answered(self._context, call)
-
-    def _its_own_workflow(self, verb: Verb, text: str) -> str:
-        """Return the id of a workflow that the run's session started. NotFoundError, InsideRunError."""
-        with self._context.core.ports.ledger.transaction() as tx:
-            workflow = rows.find_workflow(tx, text)
-            begun_by = tx.get(Run, workflow.created_by)
-        if begun_by is None or payer_of(begun_by) != payer_of(self._run):
-            refuse_act(
-                self._context.core, self._run, f"{verb.name} for {workflow.id}, which it did not start"
-            )
-        return workflow.id
+        return answer_once(self._context, mark, verb.status, lambda: verb.answered(self._context, call))
 
     def _must_be_its_own(self, verb: Verb, other: Run) -> None:
         """Raise InsideRunError for a run of another session, or a wait that only a user may end."""
         if Caller.of(other).charged_to != payer_of(self._run):
             refuse_act(self._context.core, self._run, f"{verb.name} for {other.id}, which it did not start")
-        waits = kind_of(other) if still_waits(self._context.core, other) else None
+        with self._context.core.ports.ledger.transaction() as tx:
+            item = open_item(tuple(tx.find(Action, {"run": other.id})))
+        waits = None if item is None else kind_of(other)
         if verb.name == ANSWER and kind_of(other) is not ItemKind.QUESTION:
             refuse_act(self._context.core, self._run, f"approving something for {other.id}")
         if verb.name == CONTINUE and waits not in (None, ItemKind.LANDING):
             refuse_act(self._context.core, self._run, f"continuing {other.id}, which is waiting for a user")
         if verb.name == TELL and waits in BEFORE_START:
             refuse_act(self._context.core, self._run, f"changing {other.id}, which is waiting for approval")
-
-
-def propose_landing(context: ApiContext, run: Run, by: str) -> dict[str, Any]:
-    """Request a user's approval to land the change of `run`. Idempotent. UsageError, WorkspaceError."""
-    with unit_of_work(context.core) as work:
-        now = work.tx.get(Run, run.id) or run
-        work.signal(now, LandingProposed(by))
-    return {
-        "run": run.id,
-        "status": "asked",
-        "words": "approval is requested from a user, in the inbox; nothing has landed yet",
-    }
-
-
-@cache
-def _list_routes() -> list[tuple[Verb, re.Pattern[str]]]:
-    return [(verb, re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", verb.path))) for verb in VERBS]
-
-
-def _verb_of(method: str, path: str) -> tuple[Verb, dict[str, str]]:
-    """Return the route for this method and path, and the parameters in the path."""
-    for verb, pattern in _list_routes():
-        found = pattern.fullmatch(path) if verb.method == method else None
-        if found is not None:
-            return verb, {name: unquote(value) for name, value in found.groupdict().items()}
-    raise UsageError(f"{method} {path} not found", fix="pancode --help", code="unknown_path")
 
 
 class _Closed:
@@ -372,8 +346,3 @@ class _Answered:
 
     def read(self) -> bytes:
         return self._body
-
-
-def make_fleet_calls(context: ApiContext) -> tuple[FleetCalls, ...]:
-    """Return the threads for fleet calls, which run in the coordinator's process next to its API."""
-    return (FleetCalls(context),)

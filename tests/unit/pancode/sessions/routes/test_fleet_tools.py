@@ -19,8 +19,7 @@ from node_agent.wire.job import Job
 from node_agent.wire.policy import Mode
 from node_agent.wire.receipt import TurnStop, Usage
 from pancode.agents.agents import CHANGE, FLEET_TOOLS, LOOKS, SCOUTS
-from pancode.app import fleet_tools
-from pancode.app.fleet_tools import FleetCalls, RunClient, list_tools
+from pancode.app.http_routes import VERBS
 from pancode.interfaces.http.access.run_rights import InsideRunError
 from pancode.interfaces.mcp.protocol import CallProgress
 from pancode.interfaces.mcp.tools import BY_NAME
@@ -28,6 +27,8 @@ from pancode.kernel.errors import NotFoundError
 from pancode.kernel.records import Action, ActionKind, Audit, Run
 from pancode.sessions import fleet_calls
 from pancode.sessions.commands.line_chat import spent_in_all
+from pancode.sessions.routes import fleet_tools
+from pancode.sessions.routes.fleet_tools import FleetCalls, RunClient, list_tools
 from pancode.workflows.advancing import Advancing
 from pancode.workflows.step_start import StepStarter
 from tests.crowd import until
@@ -38,13 +39,14 @@ from tests.unit.pancode.sessions.test_sessions import begin, record, rested, say
 from tests.unit.pancode.workflows.trees import Trees
 
 __all__ = ["world"]
+ROUTES = fleet_tools.compile_paths(VERBS)
 
 
 class Panos:
     """An interactive run of it, whose model asks for what a test says."""
 
     def __init__(self, world: ListenerWorld, **more: Any) -> None:
-        self.world, self.calls = world, FleetCalls(world.api)
+        self.world, self.calls = world, FleetCalls(world.api, VERBS)
         self.session = begin(world, agent="panos", **more)["run"]
         self.job = self.works()
         self.number = 0
@@ -178,10 +180,14 @@ def test_a_coordinator_that_died_between_act_and_answer_gives_the_stored_one(wor
     panos.asks("dispatch", **BUILD)
     (action,) = panos.waiting()
     fleet_tools.carried_out(
-        world.api, world.context.row(Run, panos.session), action.detail, CallProgress(lambda told: None)
+        world.api,
+        ROUTES,
+        world.context.row(Run, panos.session),
+        action.detail,
+        CallProgress(lambda told: None),
     )
     assert len(runs(world)) == 2 and panos.waiting(), "it was killed here: nothing was answered"
-    panos.calls = FleetCalls(world.api)
+    panos.calls = FleetCalls(world.api, VERBS)
     panos.carry_out()
     (answer,) = panos.told()
     assert (
@@ -609,7 +615,7 @@ class HeldCalls(FleetCalls):
     """Carries out nothing until it is let go."""
 
     def __init__(self, world: ListenerWorld) -> None:
-        super().__init__(world.api)
+        super().__init__(world.api, VERBS)
         self.go, self.runs = Event(), list[str]()
 
     def _do(self, action: Action, progress: CallProgress) -> None:
@@ -641,7 +647,7 @@ def test_in_plan_it_only_looks(world: ListenerWorld) -> None:
 
 def test_it_may_have_the_model_of_a_call_tested_and_reach_no_other_stream(world: ListenerWorld) -> None:
     panos = Panos(world)
-    client = RunClient(world.api, world.context.row(Run, panos.session), "key")
+    client = RunClient(world.api, ROUTES, world.context.row(Run, panos.session), "key")
     with pytest.raises(NotFoundError):
         list(client.events("POST", "/v1/models/test", {"model": "n1/ollama/nosuch", "node": "n1"}))
     with pytest.raises(InsideRunError):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from pancode.kernel.formatting import escape_line
-from pancode.sessions.conversation.model import (
+from pancode.conversation.model import (
     HeardMessage,
     Output,
     Part,
@@ -16,6 +15,7 @@ from pancode.sessions.conversation.model import (
     TalkNote,
     Turn,
 )
+from pancode.kernel.formatting import escape_line
 
 OURS = "\u00bb "
 """The mark before messages of users and of PanCode. In other text, a mark that no visible character precedes

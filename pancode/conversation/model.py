@@ -7,8 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pancode.kernel.names import FLEET
-from pancode.sessions.conversation.stream import (
+from pancode.conversation.stream import (
     BEGINS,
     MOST_LINE,
     Reading,
@@ -16,6 +15,7 @@ from pancode.sessions.conversation.stream import (
     WorkerEvent,
     reading_of,
 )
+from pancode.kernel.names import FLEET
 
 MOST_KEPT = 200
 """The maximum number of running calls, and of ended turns, that are kept."""
