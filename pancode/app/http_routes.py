@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -40,7 +40,6 @@ from pancode.runs.routes import recovery as recover_routes
 from pancode.runs.routes import runs as run_routes
 from pancode.schedules import routes as schedule_routes
 from pancode.sessions.routes import sessions as session_routes
-from pancode.sessions.routes.fleet_tools import FleetCalls
 from pancode.skills import routes as tool_routes
 from pancode.workflows.routes import lanes as lane_routes
 from pancode.workflows.routes import workflows as workflow_routes
@@ -73,13 +72,21 @@ VERBS: tuple[Verb, ...] = tuple(
     verb for module in (*_MODULES, sys.modules[__name__]) for verb in verbs_of(module)
 )
 
-THREADS: tuple[Callable[[ApiContext, Sequence[Verb]], BackgroundThread], ...] = (FleetCalls,)
+
+def execute_fleet_calls(context: ApiContext) -> BackgroundThread:
+    """Return the thread that executes the calls of fleet tools; it loads MCP, which others do not need."""
+    from pancode.sessions.routes.fleet_tools import FleetCalls
+
+    return FleetCalls(context, VERBS)
+
+
+THREADS: tuple[Callable[[ApiContext], BackgroundThread], ...] = (execute_fleet_calls,)
 """The threads of features that use the routes."""
 
 
 def make_threads(context: ApiContext) -> list[BackgroundThread]:
     """Return the threads that run in the coordinator's process next to its API."""
-    return [make(context, VERBS) for make in THREADS]
+    return [make(context) for make in THREADS]
 
 
 @cache

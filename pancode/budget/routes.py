@@ -70,8 +70,7 @@ def _resolve_scope(context: ApiContext, kind: str, name: str) -> str:
     NotFoundError for a run that does not belong to a session.
     """
     if kind == "session" and name:
-        with context.core.ports.ledger.transaction() as tx:
-            session = find_series(context.core, tx, kind, name)
+        session = find_series(context.core, kind, name)
         return session_scope(name if session is None else session.id)
     if kind == "repo":
         return repo_scope(context.project_of(name) or name)

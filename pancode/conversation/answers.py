@@ -29,7 +29,7 @@ class InteractiveRunShape(TypedDict):
     finished_at: str | None
 
 
-class AskedShape(TypedDict):
+class SessionQuestion(TypedDict):
     """A run's open question. `call`: the number of the call that an answer names; null: the whole run.
     `plan`: the digest that an approval names for a run not yet started; null: it has. `whole`: the rule that
     an approval for the rest of the run adds; empty: none. `yes`: flags that an approval requires."""
@@ -104,7 +104,7 @@ class SessionShape(TypedDict):
     turn: Json | None
     waiting: int
     goes_on: bool
-    asks: AskedShape | None
+    asks: SessionQuestion | None
     usage: UsageShape
     money: SessionMoney
     interactive_runs: list[InteractiveRunShape]

@@ -5,16 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from pancode.conversation.model import (
-    HeardMessage,
-    Output,
-    Part,
-    Said,
-    SessionTalk,
-    TalkCall,
-    TalkNote,
-    Turn,
-)
+from pancode.conversation.model import HeardMessage, Output, Part, Said, SessionTalk, TalkCall, TalkNote, Turn
 from pancode.kernel.formatting import escape_line
 
 OURS = "\u00bb "

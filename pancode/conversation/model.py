@@ -7,14 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pancode.conversation.stream import (
-    BEGINS,
-    MOST_LINE,
-    Reading,
-    WholeLines,
-    WorkerEvent,
-    reading_of,
-)
+from pancode.conversation.stream import BEGINS, MOST_LINE, Reading, WholeLines, WorkerEvent, reading_of
 from pancode.kernel.names import FLEET
 
 MOST_KEPT = 200

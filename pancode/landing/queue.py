@@ -24,6 +24,7 @@ from pancode.landing.rules import (
     Landed,
     LandingAsked,
     LandingOver,
+    LandingProposed,
     LandingWrites,
     by_hand,
     must_have_gates,
@@ -84,6 +85,11 @@ def queue_landing(core: Core, run_id: str, way: LandWay) -> Action:
 def drop_change(core: Core, run_id: str, by: str) -> None:
     """Drop a run's unwanted change. Idempotent. Raises WorkspaceError before the run's end."""
     _signal_run(core, run_id, Dropped(by))
+
+
+def propose_landing(core: Core, run_id: str, by: str) -> None:
+    """Request a user's approval to land a run's change, for an orchestrator. Idempotent. WorkspaceError."""
+    _signal_run(core, run_id, LandingProposed(by))
 
 
 def list_waiting(core: Core) -> list[Action]:

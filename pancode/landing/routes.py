@@ -23,12 +23,10 @@ from pancode.kernel.visitors import AccessScope, must_have
 from pancode.landing import answers
 from pancode.landing.model import LandStatus
 from pancode.landing.pull_request import PullAsked
-from pancode.landing.queue import drop_change, list_landable, to_review
-from pancode.landing.rules import LandingProposed
+from pancode.landing.queue import drop_change, list_landable, propose_landing, to_review
 from pancode.runs.answers import QueuedAnswer, RunShape
 from pancode.runs.facts import Lineage
-from pancode.runs.unit_of_work import unit_of_work
-from pancode.runs.views import get_run_shape, load_run
+from pancode.runs.views import get_run_shape
 from pancode.runs.whole_changes import find_newest_interactive_run, get_suspended
 
 
@@ -109,7 +107,11 @@ def _land(context: ApiContext, call: ApiCall) -> answers.LandAnswer:
     """Land the run; answer when the landing has ended."""
     body: LandBody = call.body
     if call.inside is not None:
-        return _propose_landing(context, call.path["run"], call.inside.agent)
+        propose_landing(context.core, call.path["run"], call.inside.agent)
+        words = "approval is requested from a user, in the inbox; nothing has landed yet"
+        landed: Any = {"run": call.path["run"], "status": "asked", "words": words}
+        answer: answers.LandAnswer = landed
+        return answer
     run = _get_suspended_run(context, call)
     if not body.elsewhere:
         _unless_elsewhere(context, call, run)
@@ -128,20 +130,10 @@ def _land(context: ApiContext, call: ApiCall) -> answers.LandAnswer:
             code="not_done",
         )
     how = context.coordinator.around({}).defaults(run.project).land_how
-    landed: Any = {"run": run.id, **context.coordinator.code.land(run, body.landing(How(how)), body.wait)}
-    answer: answers.LandAnswer = landed
+    landed = {"run": run.id, **context.coordinator.code.land(run, body.landing(How(how)), body.wait)}
+    answer = landed
     if answer["status"] == LandStatus.LANDED and (shown := context.coordinator.describe_landing(run)):
         answer["tracker"] = shown
-    return answer
-
-
-def _propose_landing(context: ApiContext, run: str, by: str) -> answers.LandAnswer:
-    """Request a user's approval to land the change of a run. Idempotent. UsageError, WorkspaceError."""
-    with unit_of_work(context.core) as work:
-        work.signal(load_run(work.tx, run), LandingProposed(by))
-    words = "approval is requested from a user, in the inbox; nothing has landed yet"
-    asked: Any = {"run": run, "status": "asked", "words": words}
-    answer: answers.LandAnswer = asked
     return answer
 
 

@@ -128,8 +128,7 @@ def find_place(
 ) -> WorkPlace:
     """Return the place of a lane's item, of a run in the workspace, or of a run dispatched in folder `cwd`.
     `lane`, `workspace`: by name; empty: none. NotFoundError if the name is unknown."""
-    with core.ports.ledger.transaction() as tx:
-        row, kept = find_series(core, tx, "lane", lane), find_series(core, tx, "workspace", workspace)
+    row, kept = find_series(core, "lane", lane), find_series(core, "workspace", workspace)
     project = kept.project if kept is not None else project_of(row.cwd if row is not None else cwd)
     return WorkPlace(project, workspace, row.id if row is not None else "")
 

@@ -62,10 +62,11 @@ def newer_elsewhere(core: Core, folder: str) -> str:
     return f"last is {here.id}, the newest run of {here.project}; {newest.id} in {place} is newer"
 
 
-def find_series(core: Core, tx: Transaction, kind: str, name: str) -> RunSeries | None:
+def find_series(core: Core, kind: str, name: str) -> RunSeries | None:
     """Return the series of runs with this name, of a feature; None without a name. NotFoundError."""
-    found = (hook.act(tx, name) for hook in core.extensions.series if hook.concerns(kind))
-    return next(found, None) if name else None
+    with core.ports.ledger.transaction() as tx:
+        found = (hook.act(tx, name) for hook in core.extensions.series if hook.concerns(kind))
+        return next(found, None) if name else None
 
 
 def load_run(tx: Transaction, name: str) -> records.Run:

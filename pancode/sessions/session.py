@@ -243,7 +243,7 @@ def _of_its_runs(tx: Transaction, session: SessionChain) -> Decimal:
     return books.add_amounts(*(Decimal(one.sums[0]) for one in found if one.key[0] not in own))
 
 
-def _describe_question(item: InboxItem) -> shapes.AskedShape:
+def _describe_question(item: InboxItem) -> shapes.SessionQuestion:
     return {
         "run": item.run,
         "kind": item.kind.value,

@@ -12,6 +12,7 @@ from pancode.kernel.values import replace
 from pancode.kernel.visitors import AccessScope, is_allowed, token_behind
 from pancode.runs.answers import Json
 from pancode.runs.core import Core
+from pancode.runs.life.conversation import payer_of
 from pancode.runs.life.ends import GivenUp
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
@@ -22,6 +23,14 @@ from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState, Wor
 from pancode.workflows.rounds import find_loop, insert_resolvers, once_more, ran_out
 from pancode.workflows.rules import OPEN, mark_running
 from pancode.workflows.service import BegunWorkflow, begin_workflow, judge_again
+
+
+def find_starter(core: Core, text: str) -> tuple[str, str]:
+    """Return the workflow's id, and who pays for the run that started it; empty if none did."""
+    with core.ports.ledger.transaction() as tx:
+        workflow = rows.find_workflow(tx, text)
+        begun_by = tx.get(Run, workflow.created_by)
+    return workflow.id, "" if begun_by is None else payer_of(begun_by)
 
 
 def stop_workflow(core: Core, text: str, reason: str, by: str) -> Workflow:

@@ -31,6 +31,7 @@ USES = {
     ("pancode/runs/retry.py", "secret_files"),  # a run keeps the patterns that it stands for
     ("pancode/runs/retry.py", "max_tokens"),  # a program of one's own has counted none
     ("pancode/workflows/rounds.py", "verify_retries"),  # the round after a failed gate takes its place
+    ("pancode/sessions/routes/fleet_tools.py", "gpu_memory"),  # offered with one tool alone
     ("pancode/workspaces/routes/projects.py", "gpu_memory"),  # a default of a project
     ("pancode/workspaces/commands/projects.py", "gpu_memory"),
     ("pancode/runs/commands/runs.py", "wrap_up"),  # how many calls of a run were the last one

@@ -8,16 +8,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from pancode.conversation.model import (
-    HeardMessage,
-    Output,
-    Part,
-    Said,
-    SessionTalk,
-    TalkCall,
-    TalkNote,
-    Turn,
-)
+from pancode.conversation.model import HeardMessage, Output, Part, Said, SessionTalk, TalkCall, TalkNote, Turn
 from pancode.interfaces.client.client import path_of
 from pancode.interfaces.client.session import WAITING
 from pancode.interfaces.http.access.rights import ANSWERS

@@ -14,7 +14,7 @@ from shutil import get_terminal_size
 from typing import Any, cast
 
 from node_agent.wire.clock import Clock, Ids
-from pancode.conversation.answers import AskedShape, SessionShape
+from pancode.conversation.answers import SessionQuestion, SessionShape
 from pancode.conversation.lines import OURS, LineStory
 from pancode.conversation.model import Part, SessionTalk, Turn
 from pancode.interfaces.cli.output import Face, exit_of, find_user, tell_error, write_stderr
@@ -121,7 +121,7 @@ def tell_command(command: slash.TypedCommand, run: str = "") -> bool:
     return True
 
 
-def _describe_rule(question: AskedShape) -> str:
+def _describe_rule(question: SessionQuestion) -> str:
     """Return what an approval for the rest of the run allows, which is more than this one command."""
     return f"in this run {escape_line(question['whole'])}" if question.get("whole") else "always in this run"
 
@@ -148,8 +148,8 @@ class ChatLoop:
         self._state = self._shown = ""
         self._counted: tuple[str, int] | None = None
         """The turn whose cost was printed last; None until the first state has arrived."""
-        self._asked: AskedShape | None = None
-        self._sure: AskedShape | None = None
+        self._asked: SessionQuestion | None = None
+        self._sure: SessionQuestion | None = None
         """The question that the user answered with "always" once; a second "always" confirms it."""
         self._rests_ms = 0
         """Until this time, a typed yes or no may refer to what was shown before the question."""
@@ -338,7 +338,7 @@ class ChatLoop:
         """Print one of PanCode's own lines, with a prefix that an agent's line never has."""
         self._face.note("\n".join(f"{OURS}{line}" for line in text.split("\n")))
 
-    def _ask(self, question: AskedShape) -> None:
+    def _ask(self, question: SessionQuestion) -> None:
         self._rests_ms = self._clock.mono_ms() + REST_MS
         choices = "".join(f"\n{line}" for line in list_choices(question["choices"]))
         hows = {"question": "your answer", "change": "y or n", "landing": "y or n"}
@@ -414,7 +414,7 @@ class ChatLoop:
             self._story.mine.append(text)
         return message
 
-    def _answer_question(self, question: AskedShape, text: str, hasty: bool) -> bool:
+    def _answer_question(self, question: SessionQuestion, text: str, hasty: bool) -> bool:
         """Answer the displayed question, by its run and number; return False if the text is not an answer.
 
         A yes or no too soon after the question is not accepted, unless it contains the call's number.

@@ -18,13 +18,18 @@ from pancode.runs.facts import Caller
 from pancode.runs.life.conversation import payer_of
 from pancode.runs.routes.runs import around_workflow, make_child_request
 from pancode.workflows import answers
-from pancode.workflows.actions import is_workflow_landing, resume_workflow, retry_workflow, stop_workflow
+from pancode.workflows.actions import (
+    find_starter,
+    is_workflow_landing,
+    resume_workflow,
+    retry_workflow,
+    stop_workflow,
+)
 from pancode.workflows.files.reader import describe_files
 from pancode.workflows.files.search import WorkflowPlaces
 from pancode.workflows.model import WorkflowPlan
 from pancode.workflows.routes.bodies import AgainBody, ResumeBody, WorkflowBody
 from pancode.workflows.service import BegunWorkflow, begin_workflow, report_steps
-from pancode.workflows.store import find_workflow
 from pancode.workflows.views import get_workflow, list_workflows
 
 
@@ -91,18 +96,14 @@ def _stop(context: ApiContext, call: ApiCall) -> answers.WorkflowShape:
 
 
 def _find_own(context: ApiContext, call: ApiCall) -> str:
-    """Return the id of a workflow that the calling run's session started; a user may name each workflow.
-    NotFoundError, InsideRunError."""
+    """Return the workflow, which a run's session must have started. NotFoundError, InsideRunError."""
     text, run = call.path["workflow"], call.inside
     if run is None:
         return text
-    with context.core.ports.ledger.transaction() as tx:
-        workflow = find_workflow(tx, text)
-        begun_by = tx.get(Run, workflow.created_by)
-    if begun_by is None or payer_of(begun_by) != payer_of(run):
-        what = f"{answers.STOP_WORKFLOW} for {workflow.id}, which it did not start"
-        refuse_act(context.core, run, what)
-    return workflow.id
+    workflow, payer = find_starter(context.core, text)
+    if payer != payer_of(run):
+        refuse_act(context.core, run, f"{answers.STOP_WORKFLOW} for {workflow}, which it did not start")
+    return workflow
 
 
 def lands_on(context: ApiContext, text: str) -> bool:
