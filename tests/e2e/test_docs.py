@@ -158,7 +158,7 @@ def _await_server(name: str) -> Command:
 
 def lay_out_project(folder: Path) -> None:
     """What the front page calls your project: git, a gate, a word to repair."""
-    lay_out(folder, {"README.md": "Any colour.\n", "Makefile": "check:\n\tgrep -q color README.md\n"})
+    lay_out(folder, {"README.md": "Any colour.\n", "Makefile": "check:\n\t! grep -rq --include='*.md' colour .\n"})
 
 
 def lay_out(folder: Path, files: Mapping[str, str]) -> None:

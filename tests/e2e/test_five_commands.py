@@ -21,7 +21,7 @@ from tests.lab.state import dns_name
 from tests.terminal import Terminal
 
 pytestmark = pytest.mark.slow
-K, GATE, WAIT_S = 2, "grep -q json export.txt", 120
+K, GATE, WAIT_S = 2, "grep -rq json .", 120
 PROGRAM = """#!/bin/sh
 case "$1" in
 --version) echo "2.1.328 (Claude Code)"; exit 0;;
