@@ -158,7 +158,8 @@ def _await_server(name: str) -> Command:
 
 def lay_out_project(folder: Path) -> None:
     """What the front page calls your project: git, a gate, a word to repair."""
-    lay_out(folder, {"README.md": "Any colour.\n", "Makefile": "check:\n\t! grep -rq --include='*.md' colour .\n"})
+    gate = "check:\n\t! grep -rq --include='*.md' colour .\n"
+    lay_out(folder, {"README.md": "Any colour.\n", "Makefile": gate})
 
 
 def lay_out(folder: Path, files: Mapping[str, str]) -> None:

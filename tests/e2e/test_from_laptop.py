@@ -98,7 +98,7 @@ def test_what_landed_by_itself_comes_with_the_next_command_and_a_branch_with_its
     laptop.run("dispatch", *SHELL, "--land", "--verify", "true", "echo two >> a.txt").ok()
     assert (mine / "a.txt").read_text() == "one\n"
     later = laptop.run("dispatch", *SHELL, "--verify", "true", "--json", "echo b > b.txt").ok()
-    assert (mine / "a.txt").read_text() == "one\ntwo\n" and "now here: 1 file: a.txt" in later.err
+    assert (mine / "a.txt").read_text() == "one\ntwo\n" and "now also here: 1 file: a.txt" in later.err
     laptop.run("land", later.json()["run"], "--branch", "agent/b").ok()
     assert laptop.git("show", "agent/b:b.txt") == "b" and not (mine / "b.txt").exists()
 

@@ -101,8 +101,8 @@ def test_a_vendor_s_login_is_answered_at_the_terminal_and_runs_have_it(fleet: Ow
 
 
 def test_a_secret_is_set_from_a_prompt_or_a_pipe_and_counts_at_once(fleet: Owner, node: str) -> None:
-    assert f"secret set {node} ANTHROPIC_API_KEY" in fact(fleet, node)["says"]
-    with at_terminal(fleet, "node", "secret", "set", node, "OTHER") as terminal:
+    assert f"node secret {node} ANTHROPIC_API_KEY" in fact(fleet, node)["says"]
+    with at_terminal(fleet, "node", "secret", node, "OTHER") as terminal:
         terminal.shows("OTHER for ")
         terminal.types("sk-hidden-1\r")
         assert terminal.ends() == 0 and "sk-hidden" not in terminal.told

@@ -65,15 +65,15 @@ def test_a_failure_fires_a_schedule_and_is_told(fleet: Owner, receiver: Receiver
     settings.write_text(json.dumps({**(yaml.safe_load(before or "") or {}), "notify": notify}))
     try:
         sent = fleet.run("admin", "notify", "--test", "phone").ok()
-        assert "sent" in sent.out and len(receiver.at("/person")) == 1
+        assert "sent" in sent.out and len(receiver.at("/user")) == 1
         fleet.run("schedule", "add", "look", "--on", "run.failed", *SHELL, "echo about $RUN").ok()
         bad = fleet.dispatch(*SHELL, "exit 3")
         until(lambda: [f for f in firings(fleet, "look") if f["state"] == "begun"], "the firing", 40)
         run = fleet.ended(firings(fleet, "look")[0]["run"])
         assert (run["outcome"], run["created_by"]) == ("done", "schedule:look")
         assert f"about {bad}" in fleet.run("runs", "logs", run["run"]).ok().out
-        until(lambda: len(receiver.at("/person")) == 2, "the user was told", 40)
-        assert bad in receiver.at("/person")[1][2].decode()
+        until(lambda: len(receiver.at("/user")) == 2, "the user was told", 40)
+        assert bad in receiver.at("/user")[1][2].decode()
         assert address not in fleet.log() and address not in json.dumps(fleet.ask("admin", "notify"))
     finally:
         fleet.run("schedule", "rm", "look")
