@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import islice
 from textwrap import shorten
 
 from node_agent.wire.failure import Outcome
@@ -27,7 +26,6 @@ from pancode.runs.receipts.trust import read_tested
 from pancode.runs.restored import release
 from pancode.runs.review_rules import line_of, review_of, task_of
 from pancode.runs.views import attempts_of, format_iso, node_of
-from pancode.workflows import lane_service
 
 LOOKED = "looked:"
 """The prefix of the setting with the time of a user's last visit; the user's name follows."""
@@ -91,8 +89,8 @@ def _list_also(
     the runs that have not ended, by state."""
     again = {run.retry_of for runs in open_.values() for run in runs}
     # Each of these lines already covers its run.
-    stand = list(islice(lane_service.list_inbox_items(tx), _SHOWN))
-    left = _list_undecided(tx, {*(item["run"] for item in inbox), *again, *(one["run"] for one in stand)})
+    found = [line for find in features_of(core).brief for line in find(core, tx)]
+    left = _list_undecided(tx, {*(item["run"] for item in inbox), *again, *(one["run"] for one in found)})
     today = tx.get(Balance, books.day_scope(core.wall_ms()))
     disputed = [_make_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
     fault = core.live.redis.fault
@@ -103,10 +101,9 @@ def _list_also(
         *redis,
         *release.list_inbox_items(core, tx),
         *health.list_inbox_items(core, tx),
-        *stand,
+        *found,
         *filter(None, (review_of(core, tx, run) for run in _read_runs(tx, left[:_WAITING]))),
         *_list_more(len(left) - _WAITING),
-        *(line for find in features_of(core).brief for line in find(core, tx)),
         *disputed[:_SHOWN],
         *_list_sick(tx.find(Node)),
         *_list_unknown(today.unknown_runs if today is not None else 0),

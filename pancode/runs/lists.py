@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -14,14 +14,14 @@ from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import STATUSES
 from pancode.kernel.names import not_found
 from pancode.kernel.pages import MOST_ROWS, ListPage, ListPlace, ListSearch, read_page
-from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Lease, LeaseState, Node, Run, RunState, Setting
+from pancode.kernel.ports import Grouping, Transaction
+from pancode.kernel.records import EndedRun, Lease, LeaseState, Node, Run, RunState, Setting
 from pancode.runs.answers import JobShape, QueueShape, QueuesShape, RunShape
 from pancode.runs.core import Core, open_leases
 from pancode.runs.life.case import RunStage, waits_there
 from pancode.runs.placement.placement import in_order, pool_of
 from pancode.runs.unit_of_work import unit_of_work
-from pancode.runs.views import SHOWN_STATUSES, has_status, node_of, run_shape
+from pancode.runs.views import SHOWN_STATUSES, find_series, has_status, node_of, run_shape
 
 _SPAN = re.compile(r"(\d{1,9})(s|m|h|d|w)")
 _MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
@@ -208,3 +208,28 @@ def _make_job(run: Run, waited_ms: int, reason: str) -> JobShape:
         "waiting_s": round(max(0, waited_ms) / 1000, 1),
         "reason": reason,
     }
+
+
+_LISTED = {"agent": "agents", "node": "node ls", "repository": "budget spent --by repository"}
+"""The command that lists the names of each kind."""
+
+
+def resolve_filters(core: Core, wanted: Mapping[str, str], agents: Collection[str] = ()) -> dict[str, str]:
+    """Return the filters by agent, node, repository and workflow (by id). `agents`: agents defined in files.
+    NotFoundError for a name that neither exists nor occurs in a past run."""
+    with core.ports.ledger.transaction() as tx:
+        for kind, command in _LISTED.items():
+            word = wanted.get(kind)
+            now = agents if kind == "agent" else [node.name for node in tx.find(Node)]
+            if word is None or (kind != "repository" and word in now):
+                continue
+            # Names in past runs count too, even if they no longer exist.
+            found = tx.tally(EndedRun, Grouping(by=(kind,)))
+            if kind != "node":  # The node of a run that has not ended still exists in the fleet.
+                found += tx.tally(Run, Grouping(by=("project" if kind == "repository" else kind,)))
+            had = {str(one.key[0]) for one in found if one.key[0] is not None}
+            known = {*(now if kind != "repository" else ()), *had}
+            if word not in known:
+                raise not_found(kind, word, known, f"pancode {command}")
+    series = find_series(core, "workflow", wanted.get("workflow", ""))
+    return {**wanted, **({} if series is None else {"workflow": series.id})}

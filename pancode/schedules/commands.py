@@ -22,6 +22,7 @@ from pancode.runs.commands.dispatch_requests import WithArgv, of_caller, task_te
 from pancode.schedules import answers
 from pancode.workflows.commands import begin as workflow_options
 from pancode.workflows.commands.begin import request_of, steps_of, tasks_of, without_preset
+from pancode.workflows.commands.completions import workflow_files
 
 At = Annotated[str | None, option("Start once: '2026-12-24 08:00', 08:00, or with an offset.", "TIME")]
 _ON = "Start on an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook."
@@ -143,9 +144,9 @@ def add(
     at: At = None,
     on: Annotated[str | None, option(_ON, "EVENT")] = None,
     where: Annotated[list[Label], many(_WHERE, "KEY=VALUE", parser=parse_label)],
-    chain: Annotated[str | None, option(_CHAIN, "NAME|FILE", complete=completions.workflow_files)] = None,
+    chain: Annotated[str | None, option(_CHAIN, "NAME|FILE", complete=workflow_files)] = None,
     batch: Annotated[
-        str | None, option("Start the tasks of this file.", "FILE", complete=completions.workflow_files)
+        str | None, option("Start the tasks of this file.", "FILE", complete=workflow_files)
     ] = None,
     total: workflow_options.Total = None,
     concurrency: workflow_options.Concurrency = None,

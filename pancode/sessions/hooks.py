@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-from pancode.kernel.ports import Transaction
 from pancode.kernel.records import ActionKind
 from pancode.kernel.threads import BackgroundThread
 from pancode.runs.core import Core
@@ -28,15 +27,9 @@ def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
     )
 
 
-def find_series(tx: Transaction, name: str) -> RunSeries:
-    """Return the session that any of its runs names. NotFoundError."""
-    session = load_chain(tx, name)
-    return RunSeries(session.id, session.newest.project)
-
-
 FEATURE = Features(
     join=(Hook(attrgetter("run.takes_turns"), join_session),),
     changed=(Hook(attrgetter("left"), take_calls), Hook(attrgetter("run.parent"), add_update)),
     threads=(make_threads,),
-    series=(Hook(lambda kind: kind == "session", find_series),),
+    series=(Hook(lambda kind: kind == "session", lambda tx, name: RunSeries(load_chain(tx, name).id)),),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from operator import attrgetter
 
 from pancode.budget.books import Ceilings, is_workflow
@@ -20,13 +21,14 @@ from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Around
 from pancode.workflows import step_replacement
 from pancode.workflows.advancing import Advancing
-from pancode.workflows.lane_service import find_lane
+from pancode.workflows.lane_service import find_lane, list_inbox_items
 from pancode.workflows.planned import PlannedWorkflow, read_planned
 from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.workflows.results import results_of
 from pancode.workflows.rules import OPEN
 from pancode.workflows.step_start import StepStarter
 from pancode.workflows.step_store import runs_of, steps_of
+from pancode.workflows.store import find_workflow
 
 
 def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
@@ -125,7 +127,11 @@ FEATURE = Features(
     stays=(Hook(attrgetter("workflow"), find_stay),),
     facts=(find_facts,),
     larger=(find_larger,),
-    series=(Hook(lambda kind: kind == "lane", find_series),),
+    series=(
+        Hook(lambda kind: kind == "lane", find_series),
+        Hook(lambda kind: kind == "workflow", lambda tx, name: RunSeries(find_workflow(tx, name).id)),
+    ),
+    brief=(lambda core, tx: islice(list_inbox_items(tx), 20),),
     later=(find_later,),
     planned=(Hook(lambda kind: kind == PlannedWorkflow.kind, read_planned),),
     begun_by=(find_begun,),

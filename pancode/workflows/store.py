@@ -1,15 +1,15 @@
-"""Loads a workflow's rows, writes decisions about it with their events, and resolves filters of lists."""
+"""Loads a workflow's rows, and writes decisions about it with their events."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import not_found
-from pancode.kernel.ports import Grouping, Transaction
-from pancode.kernel.records import EndedRun, EventKind, Node, Run
+from pancode.kernel.ports import Transaction
+from pancode.kernel.records import EventKind, Run
 from pancode.kernel.values import replace
 from pancode.runs.begun_later import must_still_speak
 from pancode.runs.core import Core
@@ -26,35 +26,6 @@ from pancode.workflows.step_store import has_open_question
 from pancode.workflows.step_store import put_steps as put_steps
 from pancode.workflows.step_store import step_event as step_event
 from pancode.workflows.step_store import steps_of as steps_of
-
-_LISTED = {
-    "agent": "pancode agents",
-    "node": "pancode node ls",
-    "repository": "pancode budget spent --by repository",
-}
-
-
-def resolve_filters(core: Core, wanted: Mapping[str, str], agents: Collection[str] = ()) -> dict[str, str]:
-    """Return the filters by agent, node, repository and workflow (by id). `agents`: agents defined in files.
-    NotFoundError for a name that neither exists nor occurs in a past run."""
-    with core.ports.ledger.transaction() as tx:
-        for kind, fix in _LISTED.items():
-            word = wanted.get(kind)
-            now = agents if kind == "agent" else [node.name for node in tx.find(Node)]
-            if word is None or (kind != "repository" and word in now):
-                continue
-            # Names in past runs count too, even if they no longer exist.
-            found = tx.tally(EndedRun, Grouping(by=(kind,)))
-            if kind != "node":  # The node of a run that has not ended still exists in the fleet.
-                found += tx.tally(Run, Grouping(by=("project" if kind == "repository" else kind,)))
-            had = {str(one.key[0]) for one in found if one.key[0] is not None}
-            known = {*(now if kind != "repository" else ()), *had}
-            if word not in known:
-                raise not_found(kind, word, known, fix)
-        workflow = wanted.get("workflow")
-        whole = {} if workflow is None else {"workflow": find_workflow(tx, workflow).id}
-    return {**wanted, **whole}
-
 
 PREFIX = "w-"
 LAST = "last"

@@ -71,8 +71,10 @@ FEATURES = (
     ("pancode.backups",),
     ("pancode.checkouts",),
     ("pancode.notices",),
+    ("pancode.workflows", "pancode.schedules"),
 )
-"""What is deleted together: issues are worked on in workspaces."""
+"""What is deleted together: issues are worked on in workspaces, and schedules begin workflows."""
+ALL = sorted({package for feature in FEATURES for package in feature})
 CACHE, LIMIT_S = ".mypy_cache", 900
 IMPORT_ALL = """
 import importlib, pathlib
@@ -272,7 +274,7 @@ def run(place: Path, *command: str) -> str:
 
 
 def test_features_can_be_deleted(tmp_path: Path) -> None:
-    place = copy_without(tmp_path, [package for feature in FEATURES for package in feature])
+    place = copy_without(tmp_path, ALL)
     assert not missing_imports(place)
     assert not run(place, "-c", IMPORT_ALL)
 
@@ -309,5 +311,5 @@ def test_what_is_left_passes_its_tests(tmp_path: Path, feature: Sequence[str]) -
 @pytest.mark.slow
 def test_without_all_of_them_the_rest_passes_its_tests(tmp_path: Path) -> None:
     """More than 30 s: it runs mypy and most unit tests."""
-    place = copy_without(tmp_path, [package for feature in FEATURES for package in feature])
+    place = copy_without(tmp_path, ALL)
     assert not run_what_is_left(place, "tests/unit/pancode", without=(*WHOLE, *MANY))

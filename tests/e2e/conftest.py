@@ -136,7 +136,7 @@ def no_sandboxes(lab: Lab) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def fleet(request: pytest.FixtureRequest, lab: Lab, time_factor: float) -> Iterator[Owner]:
-    """One fleet of the lab's three hosts and this machine, driven through the command line.
+    """One fleet of the lab's three hosts, driven through the command line.
 
     node2 is known by a name with an IPv6 address, node3 by one with an IPv4 address, node1 by its address.
     node1 and node2 have 4 slots, node3 has 2 and the label rack=b. Every time is scaled by the factor.
@@ -154,3 +154,12 @@ def fleet(request: pytest.FixtureRequest, lab: Lab, time_factor: float) -> Itera
         request.config.stash[SESSION].has(None)
         owner.down()
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def local(fleet: Owner) -> Iterator[str]:
+    """This machine as a node, for a test."""
+    fleet.run("node", "add", "here", "--local").ok()
+    fleet.run("fleet", "up", "here", timeout_s=180).ok()
+    yield "here"
+    fleet.run("node", "rm", "here", "--yes", timeout_s=120).ok()

@@ -43,15 +43,14 @@ def _down_with_runs_in_flight_asks_and_up_delivers(owner: Owner, lab: Lab) -> No
 
 
 def test_two_fleets_know_nothing_of_each_other_and_one_goes_down_and_up_with_runs_in_flight(
-    fleet: Owner, healed: Lab
+    fleet: Owner, healed: Lab, local: str
 ) -> None:
     with own_fleet(healed, [1, 2]) as owner:
-        owner.run("node", "add", "here", "--local").ok()  # this machine, too, as in the other fleet
+        owner.run("node", "add", local, "--local").ok()  # this machine, too, as in the other fleet
         owner.run("fleet", "up", timeout_s=180).ok()
         here, there = Ground(owner, healed, 1), Ground(fleet, healed, 1)
         assert here.fleet != there.fleet and here.tag != there.tag and here.agent() != there.agent()
-        coordinator = next(name for name in owner.nodes() if name not in ("node1", "node2"))
-        pairs = [(who, node) for who in (owner, fleet) for node in ("node1", coordinator)]
+        pairs = [(who, node) for who in (owner, fleet) for node in ("node1", local)]
         runs = [who.dispatch(*NONE, "--node", node, "sleep 1; pwd") for who, node in pairs]
         places = set()
         for (who, _), run in zip(pairs, runs, strict=True):

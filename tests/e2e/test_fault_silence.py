@@ -83,7 +83,7 @@ def test_an_old_lease_that_is_delivered_late_is_evidence_and_cost(
     host = Ground(owner, healed, k)
     healed.drop([k])
     for one in (1, 2):
-        Ground(owner, healed, one).let_go("old-fence")
+        Ground(owner, healed, one).let_go("old-lease")
     host.reached(run, "exited", 30)
     until(lambda: owner.look(run)["attempt"] == 2, "it is tried elsewhere", 40, lambda: owner.show(run))
     ended = owner.ended(run, 60)

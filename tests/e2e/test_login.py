@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pancode.kernel.errors import ExitCode
 from tests.e2e.ground import audited
 from tests.e2e.owner import Owner, until
 from tests.e2e.programs import on_host
@@ -58,16 +59,11 @@ def node(request: pytest.FixtureRequest, fleet: Owner, lab: Lab) -> Iterator[str
         on_host(lab, K, script, stdin)
 
     act: Callable[..., None] = there if request.param == "a host" else here
-    name = f"node{K}" if request.param == "a host" else local_of(fleet)
+    name = f"node{K}" if request.param == "a host" else str(request.getfixturevalue("local"))
     act("mkdir -p ~/.local/bin && cat > ~/.local/bin/claude && chmod +x ~/.local/bin/claude", PROGRAM)
     until(lambda: fact(fleet, name).get("state") == "not_logged_in", "claude is found", 60)
     yield name
     act("rm -rf ~/.local/bin/claude ~/.pancode-node/f-*/logins ~/.pancode-node/f-*/secrets.json")
-
-
-def local_of(fleet: Owner) -> str:
-    (name,) = [name for name in fleet.nodes() if not name.startswith("node")]
-    return name
 
 
 def fact(fleet: Owner, name: str) -> dict[str, str]:
@@ -118,13 +114,13 @@ def test_ctrl_c_is_for_the_login_and_its_status_is_ours(fleet: Owner, node: str)
         terminal.shows("type the code: ")
         terminal.types("\x03")
         terminal.shows("caught")
-        assert terminal.ends() == 4
+        assert terminal.ends() == ExitCode.DETACHED
     with at_terminal(fleet, "node", "login", node, "claude") as terminal:
         terminal.shows("type the code: ")
         terminal.types("wrong\r")
         assert terminal.ends() == 1 and "nothing was stored" in terminal.told
     ends = [one["detail"].get("outcome") for one in logins(fleet, node)[-4:]]
-    assert ends == [None, "exit 4", None, "exit 1"]
+    assert ends == [None, "exit 130", None, "exit 1"]
     assert fact(fleet, node)["state"] == "not_logged_in"
 
 

@@ -208,7 +208,7 @@ def test_words_of_two_faces_are_seen_by_both_once_and_stay(console: Console, wor
         assert findings(phone, axe_source()) == [] == findings(page, axe_source())
 
         page.get_by_role("button", name="Rest").click()
-        expect(state(page)).to_contain_text("rests")
+        expect(state(page)).to_contain_text("suspended")
         review_from_now_on(page, phone)
     with model_on(lab, K, {"count": "assistant", "turns": [*turns, says("I remember: one.")]}):
         say(phone, "and now?")

@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 
 from pancode.fleet.answers import CHECKS, HomeCheck
 from pancode.interfaces.cli.output import Face, folder_here
-from pancode.interfaces.cli.parameters import Argument, Json, Nodes, completions, option, verb
+from pancode.interfaces.cli.parameters import Argument, Json, Nodes, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
+from pancode.workflows.commands.completions import workflow_files
 
 
 @verb("init", "", "cd my-project && pancode init --write")
@@ -172,7 +173,7 @@ def check(
         Argument(
             metavar="[FILE]...",
             help="A file, the folder of a skill, or the name of a workflow.",
-            autocompletion=completions.workflow_files,
+            autocompletion=workflow_files,
             default_factory=list,
             show_default=False,
         ),
@@ -190,10 +191,10 @@ def check(
         if kind:
             raise UsageError(f"--kind {kind} requires FILE", fix=f"pancode config check FILE --kind {kind}")
         raise UsageError("FILE or --kind is required", fix="pancode config check --kind settings")
-    if kind in _CHECK_SEVERAL:
-        return _CHECK_SEVERAL[kind](face, files)
-    if len(files) > 1:
+    if len(files) > 1 and kind != "skills":
         raise UsageError("only one FILE is allowed", fix=f"pancode config check {files[0]}")
+    if kind in _CHECK_OF:
+        return _CHECK_OF[kind](face, files)
     file = files[0] if files else None
     if kind == "settings":
         from pancode.config.commands import check_settings
@@ -203,10 +204,12 @@ def check(
         from pancode.agents.commands.agents import check_agents
 
         return check_agents(face, file)
-    if kind == "rules":
-        from pancode.agents.commands.choices import check_rules
+    from pancode.agents.commands.choices import check_rules
 
-        return check_rules(face, file)
+    return check_rules(face, file)
+
+
+def check_workflow_files(face: Face, files: list[str]) -> int:
     from pancode.workflows.commands.group import check_workflow_file
 
     return check_workflow_file(face, files[0])
@@ -218,8 +221,11 @@ def check_skill_files(face: Face, files: list[str]) -> int:
     return check_skills(face, files)
 
 
-_CHECK_SEVERAL: dict[Kind, Callable[[Face, list[str]], int]] = {"skills": check_skill_files}
-"""The kinds of which any number of files is checked at once."""
+_CHECK_OF: dict[Kind, Callable[[Face, list[str]], int]] = {
+    "skills": check_skill_files,
+    "workflow": check_workflow_files,
+}
+"""What checks the files of a feature. Only skills may be several."""
 
 
 def kind_of(file: str) -> Kind:

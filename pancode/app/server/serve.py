@@ -85,11 +85,6 @@ Make = Callable[[], CoordinatorApi]
 MakeBeside = Callable[[ApiContext], Sequence[BackgroundThread]]
 
 
-def make_no_threads(context: ApiContext) -> Sequence[BackgroundThread]:
-    """Return no threads, for a coordinator that only answers requests."""
-    return ()
-
-
 ROUNDS, API = "rounds", "api"
 """The threads that must make progress; if one hangs, the service manager restarts the process."""
 STOP_S = 120
@@ -111,7 +106,7 @@ class Serving:
         make: Make,
         clock: Clock,
         watch: Watched | None = None,
-        beside: MakeBeside = make_no_threads,
+        beside: MakeBeside = lambda context: (),
         stamp: int = 0,
     ) -> None:
         """`stamp`: of the "fleet is down" mark that the caller has seen; a newer mark prevents the start."""
@@ -229,7 +224,7 @@ def serve(
     clock: Clock | None = None,
     ready: Callable[[], None] = lambda: None,
     watch: Watched | None = None,
-    beside: MakeBeside = make_no_threads,
+    beside: MakeBeside = lambda context: (),
     stamp: int = 0,
 ) -> None:
     """Run the coordinator in this process until SIGTERM, SIGINT, SIGHUP or `pancode fleet down`."""

@@ -323,12 +323,12 @@ class BringUp:
 
     def _has_echoed(self, name: str, after_ms: int) -> bool:
         view = inventory.get_view(self.core, name)
+        if view.node.removed is not None:  # its heartbeats are not accepted any more
+            raise UnavailableError(f"{name} was removed during its bring-up")
         if view.state in (NodeState.NEW, NodeState.SUSPECT) or view.last is None:
             return False
-        heartbeat = view.last.heartbeat
-        return (
-            heartbeat.version == __version__ and heartbeat.echo is not None and heartbeat.echo.ms >= after_ms
-        )
+        heard = view.last.heartbeat
+        return heard.version == __version__ and heard.echo is not None and heard.echo.ms >= after_ms
 
     def _forget(self, node: Node) -> None:
         inventory.forget(self.core, node.name)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
 from typer import Context
 
 from pancode.interfaces.client.caller import folder_here
-from pancode.interfaces.client.client import home_here, home_of, try_get
+from pancode.interfaces.client.client import home_of, try_get
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.formatting import format_title
 from pancode.runs.answers import RunShape
 
 MOST_RUNS = 50
-_FILES = (".yaml", ".yml", ".json", ".jsonl", ".txt")
+
 PATIENCE_S = 2.0
 """How long the completion waits at most for a coordinator's answer."""
 
@@ -74,28 +73,6 @@ def complete_runs(ctx: Context, incomplete: str) -> list[tuple[str, str]]:
         runs = list(filter(fits, runs))
     names = [(run["run"], f"{run['status']}: {format_title(run['task'])}") for run in runs]
     return [*names, ("last", "the newest run of this repository")] if names else []
-
-
-def workflow_files(incomplete: str) -> list[str]:
-    """Return names of workflow files, and paths of possible workflow files."""
-    from pancode.workflows.files.search import WorkflowPlaces
-
-    if "/" in incomplete:
-        folder, _, begun = incomplete.rpartition("/")
-        return [f"{folder}/{name}" for name in _files_in(folder or "/") if name.startswith(begun)]
-    try:
-        found = WorkflowPlaces.seen_from(home_here(os.environ), folder_here())
-        names = [text.name for text in found.all()]
-    except PancodeError:
-        names = []
-    return [*names, *_files_in(".")]
-
-
-def _files_in(folder: str) -> list[str]:
-    with suppress(OSError):
-        found = sorted(os.listdir(folder))
-        return [one for one in found if one.endswith(_FILES) or os.path.isdir(os.path.join(folder, one))]
-    return []
 
 
 def complete_modes(incomplete: str) -> list[str]:

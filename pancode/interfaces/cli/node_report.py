@@ -10,8 +10,9 @@ from pancode.fleet.answers import NODE
 from pancode.interfaces.client.client import Client
 
 _LOOKS, _LOOK_S = 60, 0.5
-_HEARTBEATS = 3
-"""The first may have been written before the change, and the second while the node looks at its programs."""
+_HEARTBEATS, _LEAST_LOOKS = 3, 20
+"""The first heartbeat may have been written before the change, and the second while the node looks at its
+programs. Where heartbeats come fast, programs still take seconds to answer."""
 
 
 def facts_after(
@@ -29,7 +30,7 @@ def facts_after(
         rows = client.get(RUNTIMES)["runtimes"]
         facts = [(one["name"], fact) for one in rows for fact in one["nodes"] if fact["node"] == node]
         found = {name: fact for name, fact in facts if name in runtimes}
-        is_new = (told["heartbeat"] or 0) >= heartbeat + _HEARTBEATS
+        is_new = look >= _LEAST_LOOKS and (told["heartbeat"] or 0) >= heartbeat + _HEARTBEATS
         if is_new or not any(fact["state"] in before for fact in found.values()):
             break
     return found

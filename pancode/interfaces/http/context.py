@@ -26,10 +26,10 @@ from pancode.landing.answers import PullRequestShape
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.pull_request import PullAsked
 from pancode.runs.core import Core
+from pancode.runs.lists import resolve_filters
 from pancode.runs.reconcile import act_now
 from pancode.runs.retention.service import FilesOfRuns
 from pancode.runs.user_environment import ChosenSettings, OwnAgentsFile, Surroundings
-from pancode.workflows.store import resolve_filters
 
 log = logging.getLogger("pancode.api")
 P = TypeVar("P")

@@ -28,9 +28,9 @@ from pancode.interfaces.mcp.tool import (
     make_result,
     string_schema,
 )
-from pancode.interfaces.mcp.workflow_tools import WORKFLOW_TOOLS, read_now
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.formatting import format_gpus, format_to_do, reveal_invisible
+from pancode.workflows.commands.mcp_tools import WORKFLOW_TOOLS, read_now
 
 
 def _show(call: McpToolCall) -> Any:

@@ -25,10 +25,9 @@ from pancode.interfaces.client.client import Client, RepeatedPost
 from pancode.interfaces.client.retry import WHICH_AGENT
 from pancode.kernel.errors import ApiError, ExitCode, UnavailableError, UsageError
 from pancode.kernel.formatting import format_usd
-from pancode.kernel.route import A, Route
+from pancode.kernel.route import A, Route, path_in
 from pancode.runs import answers
 from pancode.runs.commands import options
-from pancode.workflows.answers import BEGIN
 
 # An environment variable of this command overrides a file, and an option overrides the variable.
 _SETTINGS = {
@@ -234,7 +233,7 @@ def _post(face: Face, client: Client, route: Route[A], body: dict[str, Any], *mo
     try:
         return follow.post_with_progress(face, client, route, body, *more)
     except KeyboardInterrupt:
-        look = "pancode workflow ls" if route == BEGIN else "pancode runs"
+        look = "pancode workflow ls" if path_in(route).endswith("/workflows") else "pancode runs"
         sys.stderr.write(f"\ninterrupted before the answer arrived; to see whether it was queued: {look}\n")
         raise
 

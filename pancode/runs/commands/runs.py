@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Annotated
 
 from typer import Argument
@@ -28,6 +29,7 @@ from pancode.interfaces.cli.terminal import (
     short_time,
     shorten_binaries,
 )
+from pancode.interfaces.cli.tree import SEVERAL
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.formatting import (
     clip_columns,
@@ -130,9 +132,8 @@ def show(*, run: AnyRun = LAST, face: Json) -> None:
     """Show everything about one run, or the steps of a workflow."""
     client = face.client()
     if is_workflow(run):
-        from pancode.workflows.commands.group import show_workflow
-
-        return show_workflow(face, run)
+        import_module(SEVERAL).show_workflow(face, run)
+        return None
     answer = client.get(RUN.at(find_run(client, run)))
     return face.show(answer, lambda: _format_run(answer))
 
@@ -216,10 +217,7 @@ def retry(
     `pancode lane create --resume` start again what failed.
     """
     if workflow or is_workflow(run):
-        from pancode.workflows.answers import RETRY_WORKFLOW
-        from pancode.workflows.commands.group import begin_again
-
-        return begin_again(face, RETRY_WORKFLOW.at(run), detach, yes)
+        return int(import_module(SEVERAL).retry_workflow(face, run, detach, yes))
     return follow_new(face, RETRY.at(run), {"by": find_user(), "resume": resume, "alone": alone}, detach)
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated
 
 from pancode.conversation.answers import TASKS
-from pancode.interfaces.cli.parameters import Argument, Face, Json, completions, find_user, option, verb
-from pancode.interfaces.client.client import Client
+from pancode.interfaces.cli.parameters import Argument, Json, completions, find_user, option, verb
+from pancode.interfaces.cli.tree import SEVERAL
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import escape_line, format_status
 from pancode.kernel.names import OF_AGENT, RUNNING
 from pancode.runs.answers import STOP, RunShape
 from pancode.runs.commands.named_runs import OfWorkflow, find_run, is_workflow
-from pancode.workflows.answers import STOP_WORKFLOW, WORKFLOW
-
-ASKS_ABOVE = 3
-"""With more active runs of a workflow than this, a user at a terminal must confirm."""
 
 
 @verb("stop", "last --reason 'wrong branch'", "w-7f3k2x", "SHOP-12", "--agent builder", "--session last")
@@ -47,7 +44,7 @@ def stop(
         words = "".join(map(_format_stopped, ended)) or "no active runs of the session\n"
         return face.end(ExitCode.DONE, {"runs": ended}, lambda: words)
     if name is not None and (workflow or is_workflow(name)):
-        return stop_workflow(face, client, name, body, yes)
+        return int(import_module(SEVERAL).stop_workflow(face, client, name, body, yes))
     named = f"{OF_AGENT}{agent}" if agent is not None else RUNNING if name is None else find_run(client, name)
     face.show_result(client.post(STOP.at(named), body), _format_stopped)
     return ExitCode.DONE
@@ -56,15 +53,3 @@ def stop(
 def _format_stopped(run: RunShape) -> str:
     words = "; ".join(escape_line(text) for text in (run["reason"], *run["notes"]))
     return f"{run['run']}  {format_status(run)}  {words}\n"
-
-
-def stop_workflow(face: Face, client: Client, name: str, body: dict[str, str], approved: bool) -> int:
-    from pancode.workflows.commands.tables import format_headline
-
-    shape = client.get(WORKFLOW.at(name))
-    at_work = [step for step in shape["steps"] if step["state"] == "running"]
-    must_confirm = len(at_work) > ASKS_ABOVE and not approved and face.can_ask()
-    if must_confirm and not face.confirm(f"Stop {len(at_work)} runs of {shape['workflow']}?", "--yes"):
-        return ExitCode.INTERRUPTED
-    face.show_result(client.post(STOP_WORKFLOW.at(shape["workflow"]), body), format_headline)
-    return ExitCode.DONE

@@ -30,7 +30,6 @@ from pancode.runs.retry import dispatch_again
 from pancode.runs.stop import stop_run
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import get_run, get_run_detail, get_run_shape
-from pancode.workflows.actions import caller_of, is_workflow_landing
 
 
 @Verb(answers.RUNS, command="runs ls", query=(*PAGED, *RUN_FILTERS))
@@ -186,18 +185,9 @@ def _stop(context: ApiContext, call: ApiCall) -> answers.RunShape:
 
 
 def lands_again(context: ApiContext, call: ApiCall) -> bool:
-    """Whether the run, or the lane that its retry continues, still has a change to land."""
+    """Whether the run still has a change to land."""
     run = _find_run(context, call)
-    if run.land and run.landed is None:
-        return True
-    flow = None if getattr(call.body, "alone", True) else run.workflow
-    return flow is not None and is_workflow_landing(context.core, flow, around_workflow(context, flow))
-
-
-def around_workflow(context: ApiContext, text: str) -> Surroundings:
-    """Return the surroundings with the settings and preset of the workflow that `text` names."""
-    caller = caller_of(context.core, text)
-    return context.coordinator.around(caller.get("settings") or {}, caller.get("preset"))
+    return run.land and run.landed is None
 
 
 @Verb(answers.RETRY, RetryBody, "runs retry", pokes=True, status=201, right=DISPATCHES, lands=lands_again)

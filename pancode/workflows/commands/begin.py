@@ -26,6 +26,7 @@ from pancode.kernel.formatting import first_few
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch_requests import format_plan, gate_state, of_caller, post_agreed, task_text
 from pancode.workflows.answers import BEGIN_WORKFLOW, TRY_WORKFLOW, StepReport, WorkflowDryRun, WorkflowShape
+from pancode.workflows.commands.completions import workflow_files
 from pancode.workflows.commands.tables import TASK_COLUMNS, first_line, format_headline
 from pancode.workflows.commands.wait import report_end, wait_for
 
@@ -55,7 +56,7 @@ def batch(
     ctx: typer.Context,
     *,
     task: Annotated[list[str], many("A task; may be repeated.", "-t", "--task", "TASK")],
-    file: Annotated[str | None, Argument(autocompletion=completions.workflow_files)] = None,
+    file: Annotated[str | None, Argument(autocompletion=workflow_files)] = None,
     concurrency: Concurrency = None,
     stagger: Annotated[int | None, option(_STAGGER, "D", parser=parse_duration)] = None,
     fail_fast: Annotated[bool, option("Stop all others at the first failure.")] = False,
@@ -112,7 +113,7 @@ def tasks_of(tasks: list[str], file: str | None, flags: dict[str, Any]) -> dict[
 def chain(
     ctx: typer.Context,
     *,
-    workflow: Annotated[str, Argument(metavar="NAME|FILE", autocompletion=completions.workflow_files)],
+    workflow: Annotated[str, Argument(metavar="NAME|FILE", autocompletion=workflow_files)],
     text: Annotated[str | None, Argument(metavar="[INPUT]")] = None,
     file: options.File = None,
     concurrency: Concurrency = None,

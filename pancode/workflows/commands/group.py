@@ -11,12 +11,13 @@ from typer import Argument
 from pancode.interfaces.cli.output import Face, find_user, folder_here, list_findings
 from pancode.interfaces.cli.parameters import Cursor, Json, Whole, completions, fetch_page, many, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_lines, format_rows
+from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ConfigError, ExitCode, UsageError
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.route import Route
 from pancode.workflows import answers
 from pancode.workflows.commands.begin import Detach, Yes, wait_for_workflow
-from pancode.workflows.commands.tables import format_workflow, format_workflows
+from pancode.workflows.commands.tables import format_headline, format_workflow, format_workflows
 
 Workflow = Annotated[str, Argument(autocompletion=completions.workflows)]
 MOST = 1_000
@@ -180,3 +181,22 @@ def begin_again(
 
     answer = post_agreed(face, face.client(works=True), route, {"by": find_user(), "yes": approved, **more})
     return wait_for_workflow(face, answer, detach=detach)
+
+
+def retry_workflow(face: Face, w: str, detach: bool, approved: bool) -> int:
+    """Repeat a whole workflow, and wait for its end."""
+    return begin_again(face, answers.RETRY_WORKFLOW.at(w), detach, approved)
+
+
+ASKS_ABOVE = 3
+"""With more active runs of a workflow than this, a user at a terminal must confirm."""
+
+
+def stop_workflow(face: Face, client: Client, name: str, body: dict[str, str], approved: bool) -> int:
+    shape = client.get(answers.WORKFLOW.at(name))
+    at_work = [step for step in shape["steps"] if step["state"] == "running"]
+    must_confirm = len(at_work) > ASKS_ABOVE and not approved and face.can_ask()
+    if must_confirm and not face.confirm(f"Stop {len(at_work)} runs of {shape['workflow']}?", "--yes"):
+        return ExitCode.INTERRUPTED
+    face.show_result(client.post(answers.STOP_WORKFLOW.at(shape["workflow"]), body), format_headline)
+    return ExitCode.DONE

@@ -16,9 +16,11 @@ from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.facts import Caller
 from pancode.runs.life.conversation import payer_of
-from pancode.runs.routes.runs import around_workflow, make_child_request
+from pancode.runs.routes.runs import make_child_request
+from pancode.runs.user_environment import Surroundings
 from pancode.workflows import answers
 from pancode.workflows.actions import (
+    caller_of,
     find_starter,
     is_workflow_landing,
     resume_workflow,
@@ -104,6 +106,12 @@ def _find_own(context: ApiContext, call: ApiCall) -> str:
     if payer != payer_of(run):
         refuse_act(context.core, run, f"{answers.STOP_WORKFLOW} for {workflow}, which it did not start")
     return workflow
+
+
+def around_workflow(context: ApiContext, text: str) -> Surroundings:
+    """Return the surroundings with the settings and preset of the workflow that `text` names."""
+    caller = caller_of(context.core, text)
+    return context.coordinator.around(caller.get("settings") or {}, caller.get("preset"))
 
 
 def lands_on(context: ApiContext, text: str) -> bool:

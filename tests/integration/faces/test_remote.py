@@ -94,10 +94,10 @@ def test_what_is_about_a_home_or_a_repository_there_is_refused_with_the_way(
     for words in (
         ("admin", "queue"),
         ("policy", "show"),
-        ("notify", "secret", "x"),
+        ("config", "secret", "x"),
         ("node", "login", "x", "claude"),
         ("land", "last", "--push", "origin", "b"),
-        ("review",),
+        ("inbox", "review"),
     ):
         said = laptop(*words, "--json")
         assert (said.status, said.error["code"]) == (2, "not_from_here"), (words, said.err)

@@ -37,7 +37,7 @@ def telling(*states: str, beats: bool = True) -> FakeApi:
         (("missing", "looking", "not_logged_in", "ok"), False, 3, "not_logged_in"),
         (("missing",) * 30 + ("ok",), False, 31, "ok"),  # a crowded machine
         (("missing",), False, 60, "missing"),
-        (("missing",), True, 4, "missing"),  # it has looked again, and the program is still missing
+        (("missing",), True, 21, "missing"),  # it has looked again, and the program is still missing
     ],
 )
 def test_it_waits_for_that_node_and_those_runtimes_and_not_for_ever(

@@ -91,7 +91,6 @@ def test_a_workflow_that_lands_is_not_begun_again_by_a_weak_token(world: Listene
         assert code_of(world.ask("POST", f"/v1/workflows/{made}/{verb}", weak), 403) == "wrong_scope"
     run = f"/v1/runs/{step.run}/retry"
     _put(world, replace(world.context.row(Run, str(step.run)), land=False))
-    assert code_of(world.ask("POST", run, weak), 403) == "wrong_scope", "its workflow would continue"
     assert "wrong_scope" not in world.ask("POST", run, weak, {"alone": True}).text
 
 
@@ -121,12 +120,11 @@ def test_what_the_owners_settings_land_is_not_resumed_by_a_weak_token(world: Lis
     flow = {"kind": "batch", "name": "pair", "steps": [{"name": "a", "dispatch": world.shell()}]}
     made = world.http.post("/v1/workflows", flow).json()["workflow"]
     (step,) = world.context.rows(WorkflowStep, workflow=made)
-    resume, again = f"/v1/workflows/{made}/resume", f"/v1/runs/{step.run}/retry"
+    resume = f"/v1/workflows/{made}/resume"
     assert "wrong_scope" not in world.ask("POST", resume, weak).text
     (world.coordinator.home / "pancode.yaml").write_text("dispatch: {land: when-passed}\n")
-    for path in (resume, again):
-        assert code_of(world.ask("POST", path, weak), 403) == "wrong_scope", path
-        assert "wrong_scope" not in world.ask("POST", path, strong).text, path
+    assert code_of(world.ask("POST", resume, weak), 403) == "wrong_scope"
+    assert "wrong_scope" not in world.ask("POST", resume, strong).text
     assert "wrong_scope" not in world.ask("POST", f"/v1/workflows/{made}/retry", weak).text
 
 
