@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.ports import Transaction
-from pancode.kernel.records import Run
+from pancode.kernel.records import Run, RunState
 from pancode.runs.core import Core
 from pancode.runs.extension import LargerWork
 from pancode.runs.facts import Lineage
+from pancode.runs.views import chain_of, find_run
 
 
 def change_begins(core: Core, run: Run) -> str | None:
@@ -68,3 +70,31 @@ def is_the_result(core: Core, tx: Transaction, run: Run, *, anyway: bool = False
     `anyway`, the newest change of work that failed counts, too, as no list may hide it."""
     work = find_larger(core, tx, run.workflow)
     return work is None or run.id in work.list_results(anyway)
+
+
+def find_newest_interactive_run(core: Core, text: str) -> Run:
+    """Return the run that the text names, as `find_run` does; for a session, its newest interactive run,
+    which contains the whole change."""
+    with core.ports.ledger.transaction() as tx:
+        run = find_run(tx, text)
+        newest = chain_of(tx, run)[-1]
+    return newest if newest.takes_turns else run
+
+
+NOT_SUSPENDED = "not_at_rest"
+"""The code of an error that disappears when the session is suspended; `run` in its details is the session."""
+
+
+def get_suspended(core: Core, text: str) -> Run:
+    """Return the run as `find_newest_interactive_run` does. WorkspaceError for an interactive run that has a
+    repository and has not ended, as it has no change yet."""
+    run = find_newest_interactive_run(core, text)
+    if not run.takes_turns or run.project is None or run.state is RunState.ENDED:
+        return run
+    raise WorkspaceError(
+        f"{run.id} has not ended: its session must be suspended first",
+        why=f"it is {run.state}; a suspended session continues with your next message",
+        fix=f"pancode sessions rest {run.id}; then run the same command again",
+        code=NOT_SUSPENDED,
+        details={"run": run.id},
+    )

@@ -10,7 +10,6 @@ from node_agent.wire.identity import Mark
 from pancode.budget import books
 from pancode.config.proposals import proposed_by
 from pancode.kernel import records
-from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.names import LAST, not_found
 from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.states import SessionState
@@ -137,34 +136,6 @@ def proposed_landing(tx: Transaction, session: str) -> InboxItem | None:
         if "asked_by" in run.landing:
             return item_of(run, action)
     return None
-
-
-def find_newest_interactive_run(core: Core, text: str) -> records.Run:
-    """Return the run that the text names, as `find_run` does; for a session, its newest interactive run,
-    which contains the whole change."""
-    with core.ports.ledger.transaction() as tx:
-        run = find_run(tx, text)
-        newest = chain_of(tx, run)[-1]
-    return newest if newest.takes_turns else run
-
-
-NOT_SUSPENDED = "not_at_rest"
-"""The code of an error that disappears when the session is suspended; `run` in its details is the session."""
-
-
-def get_suspended(core: Core, text: str) -> records.Run:
-    """Return the run as `find_newest_interactive_run` does. WorkspaceError for an interactive run that has a
-    repository and has not ended, as it has no change yet."""
-    run = find_newest_interactive_run(core, text)
-    if not run.takes_turns or run.project is None or run.state is records.RunState.ENDED:
-        return run
-    raise WorkspaceError(
-        f"{run.id} has not ended: its session must be suspended first",
-        why=f"it is {run.state}; a suspended session continues with your next message",
-        fix=f"pancode sessions rest {run.id}; then run the same command again",
-        code=NOT_SUSPENDED,
-        details={"run": run.id},
-    )
 
 
 def _find_run(tx: Transaction, text: str) -> records.Run:
