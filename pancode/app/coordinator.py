@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +24,6 @@ from pancode.agents.vendor_lists import KeptLists
 from pancode.app.features import FEATURES
 from pancode.app.fleet_identity import fleet_id, own_key
 from pancode.app.parts import AGREED, CHANGE_MAKERS, CLEAN, PARTS, Given, make_surroundings
-from pancode.app.pull_work import ChangeWork, ForgeWatch
 from pancode.app.schema import SCHEMA
 from pancode.config.agents.presets import NO_PRESET, apply_preset
 from pancode.config.agents.writer import OwnAgents
@@ -54,9 +52,9 @@ from pancode.fleet.systemd.user_unit import UserService
 from pancode.git.depot import Depot
 from pancode.git.depot_server import DepotParts, DepotServer, Grant, Refusal, StreamEnd, grant_for
 from pancode.git.forge.forges import HttpForges
-from pancode.git.forge_rules import ForgeAccess, ForgeKind
+from pancode.git.forge_rules import ForgeAccess
 from pancode.git.log_store import LogStreams
-from pancode.git.pull_state import PullOpened
+from pancode.git.port import GitDepot
 from pancode.interfaces.http.access import tokens
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError
 from pancode.kernel.host import process_attempts
@@ -67,14 +65,9 @@ from pancode.kernel.host.secrets import KeptSecrets
 from pancode.kernel.node import OwnMachine
 from pancode.kernel.ports import Ledger
 from pancode.kernel.processes import boot_id
-from pancode.kernel.records import ApiToken, Node, Run
+from pancode.kernel.records import ApiToken, Node
 from pancode.kernel.threads import BackgroundThread
 from pancode.kernel.unfinished_restore import refuse_unfinished_restore
-from pancode.kernel.values import replace
-from pancode.landing.answers import PullRequestShape
-from pancode.landing.git.change_store import DepotCode
-from pancode.landing.git.port import GitDepot
-from pancode.landing.pull_request import PullAsked, must_be_possible, open_pull_request
 from pancode.queue.queue import RedisBus
 from pancode.queue.valkey.access import RedisAccess
 from pancode.queue.valkey.embedded_server import EmbeddedValkey
@@ -116,13 +109,13 @@ def depot_server(path: Path, depot: Depot, streams: LogStreams, core: Core, ids:
     return DepotServer(path, DepotParts(depot, streams, judge, ids, ended, held_up))
 
 
-def forge_settings(own: FileSurroundings) -> Mapping[str, ForgeAccess]:
-    """Return the settings of git forges by host, from the user's current files, never from a repository's."""
-    return {host.lower(): one.access() for host, one in own.loaded().settings.forge.items()}
-
-
 def forges_of(own: FileSurroundings, secrets: KeptSecrets) -> HttpForges:
-    return HttpForges(partial(forge_settings, own), secrets.read, SystemClock())
+    """Return the forges, with the settings in the user's current files, never those in a repository."""
+
+    def read() -> Mapping[str, ForgeAccess]:
+        return {host.lower(): one.access() for host, one in own.loaded().settings.forge.items()}
+
+    return HttpForges(read, secrets.read, SystemClock())
 
 
 PATH_LIMIT = 104
@@ -218,10 +211,6 @@ class Coordinator:
         self.loop = LoopThread("ssh")
         self.fleet = self._make_fleet(Path(environ.get("HOME") or Path.home()), environ.get(LOG, ""))
         self._around = self._make_around({}, None)
-        around = self._around
-        self.code = DepotCode(
-            self.depot.depot, self.core, around.prd_for_agents, lambda: around.defaults(None).landings_held
-        )
         self.kept_files = KeptFiles(self.depot.depot, home.root, self._clock)
         self.streams = self.depot.streams
         self.process_figures = Itself(home.root, self._clock).figures
@@ -236,18 +225,15 @@ class Coordinator:
         core, root, secrets = self.core, self.home.root, KeptSecrets(self.home.secrets)
         self._files = own = FileSurroundings(root, self._environ, preset=NO_PRESET)
         self.keep_secret, self.kept_secret = secrets.keep, secrets.read
-        self._forges = forges_of(own, secrets)
-        work = ChangeWork(core, self.around, self.code, self._forges, self._login.own)
         given = Given(
-            core, self.around, own, self.notify_rules, partial(forge_settings, own), secrets.read,
+            core, self.around, own, self.notify_rules, secrets.read,
             self._login.own, root, self.fleet, self._seat, self.settings.database is None,
-            ForgeWatch(self._forges), work,
+            forges_of(own, secrets), self.depot.depot, lambda: self.parts,
         )  # fmt: skip
-        self._parts = tuple(make(given) for make in PARTS)
+        self.parts = tuple(make(given) for make in PARTS)
         return (
-            self.code.queue,
             *(one for make in features_of(core).threads for one in make(core, self.around)),
-            *(one for part in self._parts for one in part.threads),
+            *(one for part in self.parts for one in part.threads),
             DailyRetention(core, self.kept_files),
         )
 
@@ -280,34 +266,13 @@ class Coordinator:
         return apply_preset(self.home.root, name)
 
     def part(self, kind: type[P]) -> P:
-        return next(one for one in self._parts if isinstance(one, kind))
-
-    def hurry(self) -> None:
-        for part in self._parts:
-            part.hurry()
-
-    def describe_landing(self, run: Run) -> str:
-        return " ".join(filter(None, (part.describe_landing(run) for part in self._parts)))
-
-    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None, follow: bool) -> None:
-        must_be_possible(self._forges, run, remote, kind, follow)
-
-    def pull_request(self, run: Run, request: PullAsked) -> PullRequestShape:
-        closes = " ".join(filter(None, (part.closed_by_pull(run) for part in self._parts)))
-        opened = open_pull_request(self.core, self._forges, run, replace(request, closes=closes))
-        pull = PullOpened(
-            opened["forge"], opened["repository"], opened["number"], opened["url"], request.remote,
-            request.branch, request.by, request.follow,
-        )  # fmt: skip
-        for part in self._parts:
-            part.note_pull(run, pull)
-        return opened
+        return next(one for one in self.parts if isinstance(one, kind))
 
     def closed(self) -> Sequence[TroubleShape]:
         removed: list[TroubleShape] = [
             {"what": one.what, "why": one.why, "fix": one.fix} for one in self._list_removed()
         ]
-        return [*removed, *(one for part in self._parts for one in part.troubles)]
+        return [*removed, *(one for part in self.parts for one in part.troubles)]
 
     def _list_removed(self) -> tuple[RemovedSetting, ...]:
         """Return the removed settings that are set; none if a file cannot be read, which others report."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,12 @@ from pancode.fleet.part import CoordinatorPart
 from pancode.fleet.seat import SeatKeeper
 from pancode.fleet.ssh.bringup import CleanNode
 from pancode.fleet.ssh.machines import Machines
-from pancode.git.forge_rules import ForgeAccess
+from pancode.git.depot import Depot
+from pancode.git.forge.forges import HttpForges
 from pancode.interfaces.http.access import tokens
 from pancode.interfaces.http.context import MakeChanges
 from pancode.issues import hooks as issues
+from pancode.landing.git.change_store import DepotCode
 from pancode.notices import hooks as notices
 from pancode.notices.delivery.sender import Sender
 from pancode.pull_requests import hooks as pull_requests
@@ -49,22 +51,23 @@ CHANGE_MAKERS: Mapping[ChangeKind, MakeChanges] = {ChangeKind.SESSION: SessionMa
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a coordinator gives the features. `own`: the settings without a preset; `forges`: those of forges
-    by host; `secret`: reads a stored secret; `has_file`: whether the ledger is a file in the home."""
+    """What a coordinator gives the features. `own`: the settings without a preset; `secret`: reads a stored
+    secret; `has_file`: whether the ledger is a file in the home."""
 
     core: Core
     around: Around
     own: FileSurroundings
     notify_rules: Callable[[], NotifyRules]
-    forges: Callable[[], Mapping[str, ForgeAccess]]
     secret: Callable[[str], str]
     environ: Mapping[str, str]
     home: Path
     fleet: Machines
     seat: SeatKeeper
     has_file: bool
-    pull_forge: ForgeWatch
-    pull_work: ChangeWork
+    forge_client: HttpForges
+    depot: Depot
+    parts: Callable[[], Sequence[CoordinatorPart]]
+    """The parts of all features, once they are made."""
 
 
 MakePart: TypeAlias = Callable[[Given], CoordinatorPart]
@@ -72,7 +75,9 @@ PARTS: tuple[MakePart, ...] = (
     lambda given: notices.Notices(
         given.core, Sender(given.notify_rules, given.secret), tokens, given.own.loaded().settings.telemetry
     ),
-    lambda given: issues.track_issues(given.core, given.around, given.forges, given.secret, given.environ),
+    lambda given: issues.track_issues(
+        given.core, given.around, given.forge_client.hosts, given.secret, given.environ
+    ),
     lambda given: Backups(
         given.core,
         BackupPorts(
@@ -84,5 +89,11 @@ PARTS: tuple[MakePart, ...] = (
         ),
     ),
     lambda given: KeptCheckouts(given.home),
-    lambda given: pull_requests.WatchedPulls(given.core, given.around, given.pull_forge, given.pull_work),
+    lambda given: DepotCode(given.depot, given.core, given.around({}), given.forge_client),
+    lambda given: pull_requests.WatchedPulls(
+        given.core,
+        given.around,
+        ForgeWatch(given.forge_client),
+        ChangeWork(given.core, given.around, given.parts, given.forge_client, given.environ),
+    ),
 )

@@ -1,10 +1,11 @@
-"""Implements the ports of watched pull requests with the forges, sessions, landings and the user's git."""
+"""Implements the ports of watched pull requests with the forges, messages, landings and the user's git."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
+from pancode.fleet.part import CoordinatorPart, land_change
 from pancode.git.forge.forges import HttpForges
 from pancode.git.forge.pulls import name_repository
 from pancode.git.forge_rules import ForgeKind, ForgePlace, place_of, with_base
@@ -14,14 +15,14 @@ from pancode.kernel.errors import UsageError
 from pancode.kernel.records import Run
 from pancode.kernel.states import How
 from pancode.kernel.values import replace
-from pancode.landing.git.change_store import DepotCode
-from pancode.landing.model import LandWay
-from pancode.landing.pull_request import message_of
 from pancode.runs.core import Core
 from pancode.runs.life.conversation import is_between_turns
+from pancode.runs.life.waits import TurnAsked
+from pancode.runs.messages import send_message
+from pancode.runs.request import LandWay
+from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around
-from pancode.runs.views import chain_of, words_of
-from pancode.sessions.service import end_turn, send_message
+from pancode.runs.views import chain_of, load_run, words_of
 
 
 def find_place(forges: HttpForges, pull: PullPlace) -> ForgePlace:
@@ -59,28 +60,25 @@ class ChangeWork:
     """Implements pancode.pull_requests.model.PullWork."""
 
     def __init__(
-        self, core: Core, around: Around, code: DepotCode, forges: HttpForges, environ: Mapping[str, str]
-    ) -> None:
+        self, core: Core, around: Around, parts: Callable[[], Sequence[CoordinatorPart]], forges: HttpForges,
+        environ: Mapping[str, str],
+    ) -> None:  # fmt: skip
         """`environ`: of the user's login, by which git finds keys and agents."""
-        self._core, self._around, self._code = core, around, code
+        self._core, self._around, self._parts = core, around, parts
         self._forges, self._environ = forges, environ
 
     def send(self, run: Run, text: str, by: str) -> Run:
         return send_message(self._core, self._around({}), run.id, text, by).run
 
     def suspend(self, run: Run, by: str) -> None:
-        with self._core.ports.ledger.transaction() as tx:
-            idle = is_between_turns(run, words_of(tx, run))
-        if idle:
-            with suppress(UsageError):  # it has ended meanwhile
-                end_turn(self._core, run.id, "rest", by)
+        with suppress(UsageError), unit_of_work(self._core) as work:  # it may have ended meanwhile
+            if is_between_turns(run, words_of(work.tx, run)):
+                newest = chain_of(work.tx, load_run(work.tx, run.id))[-1]
+                work.signal(newest, TurnAsked("rest", by, None))
 
     def land(self, run: Run, branch: str, by: str) -> None:
         how = How(self._around({}).defaults(run.project).land_how)
-        with self._core.ports.ledger.transaction() as tx:
-            first = chain_of(tx, run)[0]
-        way = LandWay(by, branch=branch, message=message_of(first, ""), how=how)
-        self._code.land(run, way, wait=False)
+        land_change(self._parts(), run, LandWay(by, branch=branch, how=how), wait=False)
 
     def push(self, pull: PullPlace) -> None:
         find_place(self._forges, pull)

@@ -14,6 +14,7 @@ from node_agent.wire.policy import Safety
 from pancode.agents.presets import Preset, find_preset
 from pancode.budget.routes import budget_scope
 from pancode.config import answers
+from pancode.config.change_makers import makers_of
 from pancode.config.changes import (
     AskedChange,
     ChangeKind,
@@ -31,7 +32,6 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.names import not_found
-from pancode.people.change_makers import makers_of
 from pancode.runs.user_environment import SettingSaid
 
 SAFETY = "dispatch.safety"

@@ -17,7 +17,7 @@ from pancode.git.file_list import Listing, ListingLimits, list_tree
 from pancode.git.objects import hash_files, import_base, make_writer, write_commit, write_tree
 from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import GitRefusal, translate_os_errors
-from pancode.kernel.ports import Progress, ignore_progress
+from pancode.kernel.ports import Preview, Progress, ignore_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +48,6 @@ class Snapshot:
     branch: str | None
     shallow: bool
     tree: str
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """The snapshot that a dispatch would take, for `--dry-run`."""
-
-    top: Path
-    repo_id: str
-    head: str | None
-    branch: str | None
-    changed: tuple[str, ...]
-    untracked: tuple[str, ...]
-    warnings: tuple[str, ...]
 
 
 @translate_os_errors("the snapshot")
@@ -131,7 +118,7 @@ def preview_snapshot(project: Path, options: SnapshotOptions) -> Preview:
     untracked = set(listing.untracked)
     changed = tuple(map(decode_path, sorted({*listing.names, *staged} - untracked)))
     names = tuple(map(decode_path, listing.untracked))
-    return Preview(seen.top, seen.repo_id, seen.head, seen.branch, changed, names, listing.warnings)
+    return Preview(seen.head, seen.branch, changed, names, listing.warnings)
 
 
 def _no_folder(project: GitProject, folder: str) -> GitRefusal:

@@ -242,8 +242,15 @@ class SnapshotTaken:
     """The git tree of the snapshot. Equal ids mean equal files; empty: unknown."""
 
 
-MOST_COMMITS = 10_000
-"""The most commits that are counted between a result and its base."""
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a snapshot of the user's working tree would contain. `head`: the commit that is checked out."""
+
+    head: str | None
+    branch: str | None
+    changed: tuple[str, ...]
+    untracked: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +338,9 @@ class DepotPort(Protocol):
         WorkspaceError with paths and a fix, also if the snapshot does not contain the `folder` of `wanted`.
         """
 
+    def preview(self, project: str, folder: str, allowed: tuple[str, ...]) -> Preview:
+        """Return what a snapshot would contain. Raises as `snapshot`."""
+
     def tree_now(self, project: str, allowed: tuple[str, ...]) -> str:
         """Return the id of the tree that a snapshot of the project would have now; the repository is not
         modified. Raises WorkspaceError."""
@@ -355,7 +365,7 @@ class DepotPort(Protocol):
 
     def ahead_and_behind(self, project: str, result: ResultPlace) -> tuple[int | None, int | None]:
         """Return how many commits the result has since `result.since`, and the checkout since the result's
-        base. Each number is at most `MOST_COMMITS`, or None if unknown. Nothing is changed."""
+        base. Each number is at most 10,000, or None if unknown. Nothing is changed."""
 
     def shown_change(self, repo: str, old: str, new: str, most: int, hides: Callable[[str], bool]) -> bytes:
         """Return the change between two commits as a patch, empty if nothing changed. `hides`: whether a file

@@ -5,34 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
-from node_agent.policy.deciding import NAMED_TO_AGENTS, ChangedTree, FileTree, why_they_decide
+from node_agent.policy.deciding import NAMED_TO_AGENTS, ChangedTree, why_they_decide
 from node_agent.wire.failure import Outcome
 from node_agent.wire.git import decode_path
 from node_agent.wire.job import NO_AGENT
+from pancode.git.landings import Conflict, LandingGates, Merged, Repositories
 from pancode.kernel.ports import SnapshotTaken, Transaction
 from pancode.kernel.records import Judging, Node, Run, RunState
 from pancode.kernel.rows import dump_facets
 from pancode.kernel.states import How
 from pancode.kernel.values import replace
-from pancode.landing.model import (
-    CalledOff,
-    Conflict,
-    ConflictState,
-    Gates,
-    LandingGates,
-    LandReport,
-    LandRequest,
-    LandWay,
-    Merged,
-    OnBranch,
-    RequiredGates,
-)
-from pancode.landing.rules import argv_of, require_gates, spoiled_by
+from pancode.landing.rules import RequiredGates, argv_of, require_gates, spoiled_by
 from pancode.runs import reconcile
 from pancode.runs.core import Core
 from pancode.runs.dispatch import admit_run, new_id
@@ -40,42 +28,13 @@ from pancode.runs.facts import GateTerms, Provision
 from pancode.runs.features import features_of
 from pancode.runs.placement.placement import can_be_had, explain_misfit
 from pancode.runs.receipts.trust import passed_gates, trusted_on
+from pancode.runs.request import LandWay
 from pancode.runs.stop import stop_run
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.whole_changes import change_of
 
 HISTORY = 200
 """How many of the newest runs are searched for gates that ran on the same tree."""
-
-
-class Repositories(Protocol):
-    """Port to the users' repositories. Raises WorkspaceError for every failure; the user's files and branches
-    do not change then."""
-
-    def into_files(self, project: str, request: LandRequest, gates: Gates, off: CalledOff) -> LandReport:
-        """Merge the result into the files around `project`, as uncommitted edits. Idempotent: a change that
-        is already there gives `nothing to land`. `off` can stop the landing until its first write."""
-
-    def onto_branch(
-        self, project: str, request: LandRequest, target: OnBranch, gates: Gates, off: CalledOff
-    ) -> LandReport:
-        """Commit the result on a branch; files, index, other branches stay. Idempotent like `into_files`."""
-
-    def conflict(self, project: str, request: LandRequest, branch: str) -> ConflictState:
-        """Return both sides of a conflict as a commit in the depot. No listed files means no conflict."""
-
-    def unsettled(self, repo: str, marked: str, result: str, files: Iterable[str]) -> tuple[Conflict, ...]:
-        """Return those of `files`, in conflict in the commit `marked`, that `result` has not resolved."""
-
-    def commit_of(self, repo: str, tree: str, base: str | None) -> str:
-        """Return a commit of a tree of the depot; equal input gives the same commit."""
-
-    def files_of(self, repo: str, tree: str) -> FileTree:
-        """Return the files of a tree of the depot."""
-
-    def offer(self, repo: str, run: str, commit: str, base: str | None) -> None:
-        """Make a commit of the depot the snapshot of a run, so that nodes can fetch it. Idempotent."""
-
 
 _FRESH: dict[str, Any] = {
     one.name: one.default if one.default_factory is MISSING else one.default_factory()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pancode.git.forge.pulls import OpenedPull, PullRequest, must_be_readable, name_repository
 from pancode.git.forge_rules import ForgeAccess, ForgeKind, ForgePlace, RemoteRepository, place_of, with_base
+from pancode.git.landings import message_of
 from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.formatting import escape_line, format_usd
 from pancode.kernel.records import Run
@@ -19,35 +19,6 @@ from pancode.runs.core import Core
 from pancode.runs.receipts.trust import NOTHING, read_tested
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import chain_of, usage_of, usage_of_run
-
-RUN, AGENT, RECEIPT = "Pancode-Run", "Pancode-Agent", "Pancode-Receipt"
-_TITLE = 72
-_OURS = re.compile(rf"\s*({RUN}|{AGENT}|{RECEIPT})\s*:", re.IGNORECASE)
-_TRAILER = re.compile(r"[A-Za-z0-9-]+: \S")
-
-
-def message_of(run: Run, text: str) -> str:
-    """Return the commit message that the user wrote, or else the first line of the run's task."""
-    lines = run.task.strip().splitlines() or [run.id]
-    return text.strip() or lines[0][:_TITLE]
-
-
-def trailers_of(run: Run) -> tuple[str, ...]:
-    """Return trailers of a run's change: the run, the agent, and the digest of the receipt that proves it."""
-    receipt = run.result.get("receipt")
-    proof = (f"{RECEIPT}: {receipt}",) if isinstance(receipt, str) and receipt else ()
-    return (f"{RUN}: {run.id}", f"{AGENT}: {run.agent}", *proof)
-
-
-def with_trailers(message: str, trailers: tuple[str, ...]) -> str:
-    """Return the message with these trailers; lines in it that imitate PanCode's trailers are removed."""
-    kept = [line for line in message.strip().splitlines() if not _OURS.match(line)]
-    text = "".join(one for one in "\n".join(kept) if one in "\n\t" or unicodedata.category(one) != "Cc")
-    text = text.strip()
-    body, _, last = text.rpartition("\n\n")
-    own = bool(body) and all(_TRAILER.match(line) for line in last.splitlines())
-    return f"{text}{chr(10) if own else chr(10) * 2}{chr(10).join(trailers)}\n" if trailers else f"{text}\n"
-
 
 _WORD, _ANSWER, _GATES = 200, 4_000, 50
 _CUT = "... (cut)"

@@ -13,7 +13,6 @@ from pancode.kernel.ports import Grouping
 from pancode.kernel.records import Action, ActionKind, EndedRun, Run, RunState
 from pancode.kernel.visitors import must_ask
 from pancode.landing.answers import LandingRow
-from pancode.landing.model import LandWay
 from pancode.landing.rules import (
     CALLED_OFF,
     FAILED,
@@ -36,6 +35,7 @@ from pancode.runs.facts import Lineage
 from pancode.runs.feed_thread import JOIN_S, FeedThread
 from pancode.runs.life.changes import Signal
 from pancode.runs.receipts.trust import LANDED, NOTHING, WAITING, find_missing_verdict, is_green, is_open
+from pancode.runs.request import LandWay
 from pancode.runs.restored.hold import list_held
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import format_optional_iso, load_run, run_shape

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from node_agent.wire.failure import Outcome
 from pancode.git.forge_rules import ForgeKind
+from pancode.git.landings import LandStatus
 from pancode.interfaces.http.access.rights import CHANGES, LANDS, OPERATES
 from pancode.interfaces.http.bodies import ActBody, LandBody, Line, ReasonBody
 from pancode.interfaces.http.context import ApiContext
@@ -21,10 +22,10 @@ from pancode.kernel.records import Run
 from pancode.kernel.states import How
 from pancode.kernel.visitors import AccessScope, must_have
 from pancode.landing import answers
-from pancode.landing.model import LandStatus
+from pancode.landing.git.change_store import DepotCode
 from pancode.landing.pull_request import PullAsked
 from pancode.landing.queue import drop_change, list_landable, propose_landing, to_review
-from pancode.runs.answers import QueuedAnswer, RunShape
+from pancode.runs import answers as shapes
 from pancode.runs.facts import Lineage
 from pancode.runs.views import get_run_shape
 from pancode.runs.whole_changes import find_newest_interactive_run, get_suspended
@@ -41,6 +42,10 @@ class PullRequestBody(ActBody):
     follow: bool = False
 
 
+def _code(context: ApiContext) -> DepotCode:
+    return context.coordinator.part(DepotCode)
+
+
 def _find_run(context: ApiContext, call: ApiCall) -> Run:
     return find_newest_interactive_run(context.core, call.path["run"])
 
@@ -52,7 +57,7 @@ def _get_suspended_run(context: ApiContext, call: ApiCall) -> Run:
 @Verb("GET /v1/runs/{run}/diff", command="diff", query=("stat",))
 def _diff(context: ApiContext, call: ApiCall) -> Octets:
     """Return the run's change as a diff."""
-    change = context.coordinator.code.diff(get_suspended(context.core, call.path["run"]), call.flag("stat"))
+    change = _code(context).diff(get_suspended(context.core, call.path["run"]), call.flag("stat"))
     return Octets(change)
 
 
@@ -86,7 +91,7 @@ def _landings(context: ApiContext, call: ApiCall) -> answers.LandingsAnswer:
     """Return the waiting landings, in order."""
     named = call.query.get("before")
     before = find_newest_interactive_run(context.core, named) if named else None
-    return {"landings": context.coordinator.code.landings(before)}
+    return {"landings": _code(context).landings(before)}
 
 
 @Verb(answers.GREEN, command="land", query=("folder",))
@@ -102,21 +107,21 @@ def _review(context: ApiContext, call: ApiCall) -> answers.GreenAnswer:
     return {"runs": to_review(context.core, project)}
 
 
-@Verb(answers.LAND, LandBody, "land", right=LANDS, starts=True)
-def _land(context: ApiContext, call: ApiCall) -> answers.LandAnswer:
+@Verb(shapes.LAND, LandBody, "land", right=LANDS, starts=True)
+def _land(context: ApiContext, call: ApiCall) -> shapes.LandAnswer:
     """Land the run; answer when the landing has ended."""
     body: LandBody = call.body
     if call.inside is not None:
         propose_landing(context.core, call.path["run"], call.inside.agent)
         words = "approval is requested from a user, in the inbox; nothing has landed yet"
         landed: Any = {"run": call.path["run"], "status": "asked", "words": words}
-        answer: answers.LandAnswer = landed
+        answer: shapes.LandAnswer = landed
         return answer
     run = _get_suspended_run(context, call)
     if not body.elsewhere:
         _unless_elsewhere(context, call, run)
     if body.pull_to:
-        context.coordinator.check_pull(run, body.pull_to, body.forge, body.follow)
+        _code(context).check_pull(run, body.pull_to, body.forge, body.follow)
     if run.outcome not in (None, Outcome.DONE) and not body.anyway:
         # The landing would run the failed gates again, and they would fail again.
         without = "--no-gates " if run.outcome is Outcome.VERIFY_FAILED else ""
@@ -130,17 +135,21 @@ def _land(context: ApiContext, call: ApiCall) -> answers.LandAnswer:
             code="not_done",
         )
     how = context.coordinator.around({}).defaults(run.project).land_how
-    landed = {"run": run.id, **context.coordinator.code.land(run, body.landing(How(how)), body.wait)}
+    landed = {"run": run.id, **_code(context).land(run, body.landing(How(how)), body.wait)}
     answer = landed
-    if answer["status"] == LandStatus.LANDED and (shown := context.coordinator.describe_landing(run)):
+    if answer["status"] == LandStatus.LANDED and (shown := _describe_landing(context, run)):
         answer["tracker"] = shown
     return answer
 
 
-@Verb(answers.TRACKER, command="land")
-def _tracker(context: ApiContext, call: ApiCall) -> answers.TrackerAnswer:
+def _describe_landing(context: ApiContext, run: Run) -> str:
+    return " ".join(filter(None, (part.describe_landing(run) for part in context.coordinator.parts)))
+
+
+@Verb(shapes.TRACKER, command="land")
+def _tracker(context: ApiContext, call: ApiCall) -> shapes.TrackerAnswer:
     """What the tracker of a landed run's issue shows; it may take seconds."""
-    return {"tracker": context.coordinator.describe_landing(_find_run(context, call))}
+    return {"tracker": _describe_landing(context, _find_run(context, call))}
 
 
 def _find_project(context: ApiContext, call: ApiCall) -> str:
@@ -153,14 +162,14 @@ def _find_project(context: ApiContext, call: ApiCall) -> str:
 
 
 @Verb(answers.RESOLVE, LandBody, "land", pokes=True, status=201, right=LANDS, starts=True)
-def _resolve(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+def _resolve(context: ApiContext, call: ApiCall) -> shapes.QueuedAnswer:
     """Start a run that resolves the run's merge conflict and lands the result."""
     body: LandBody = call.body
     run, around = _get_suspended_run(context, call), context.coordinator.around({})
     if not body.elsewhere:
         _unless_elsewhere(context, call, run)
     way = body.landing(How(around.defaults(run.project).land_how))
-    return context.coordinator.code.resolve(around, run, way)
+    return _code(context).resolve(around, run, way)
 
 
 @Verb(answers.PULL_REQUEST, PullRequestBody, "land", right=LANDS)
@@ -170,20 +179,21 @@ def _pull_request(context: ApiContext, call: ApiCall) -> answers.PullRequestShap
     if body.follow:
         must_have(AccessScope.DISPATCH, "work on a pull request's checks and remarks")
     request = PullAsked(body.by, body.remote, body.branch, body.message, body.forge, follow=body.follow)
-    return context.coordinator.pull_request(_get_suspended_run(context, call), request)
+    parts = context.coordinator.parts
+    return _code(context).pull_request(_get_suspended_run(context, call), request, parts)
 
 
 @Verb(answers.DROP, ReasonBody, "inbox drop", right=CHANGES)
-def _drop(context: ApiContext, call: ApiCall) -> RunShape:
+def _drop(context: ApiContext, call: ApiCall) -> shapes.RunShape:
     """Discard the run's change, and remove its end from what waits for a user."""
     run = _find_run(context, call)
-    context.coordinator.code.call_off(run)  # End a landing that is being written now.
+    _code(context).call_off(run)  # End a landing that is being written now.
     drop_change(context.core, run.id, call.body.by)
     return get_run_shape(context.core, run.id)
 
 
-@Verb(answers.CALL_OFF, ReasonBody, right=OPERATES)
-def _call_off(context: ApiContext, call: ApiCall) -> answers.CalledOffAnswer:
+@Verb(shapes.CALL_OFF, ReasonBody, right=OPERATES)
+def _call_off(context: ApiContext, call: ApiCall) -> shapes.CalledOffAnswer:
     """Call off a landing of the run."""
     run = _find_run(context, call)
-    return {"run": run.id, "landings": context.coordinator.code.call_off(run)}
+    return {"run": run.id, "landings": _code(context).call_off(run)}

@@ -12,13 +12,13 @@ from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.values import replace
-from pancode.landing.model import LandWay, RequiredGate, RequiredGates
 from pancode.runs.facts import LandingTerms, Lineage
 from pancode.runs.life import waits as people
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.conversation import has_change
 from pancode.runs.life.inbox import ItemKind, must_wait
 from pancode.runs.receipts.trust import LANDED, NOTHING, REVERTED, WAITING, passed_gates
+from pancode.runs.request import LandWay
 
 CALLED_OFF, FAILED = "called off", "failed"
 HELD, DROPPED = "held", "dropped"
@@ -28,6 +28,37 @@ _KEPT = (
     *("status", "files", "tree", "branch", "commit", "gate", "yes", "held", "error", "recovered", "made"),
     *("conflicts", "already", "how", "asked_by"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class RequiredGate:
+    """A gate that a landing requires. `run`: the newest run of the change that requires the gate."""
+
+    argv: tuple[str, ...]
+    name: str
+    run: str
+
+    @property
+    def text(self) -> str:
+        """Return the gate's command as a user types it."""
+        return shlex.join(self.argv)
+
+    def is_named(self, text: str) -> bool:
+        """Whether a user who types this text means this gate."""
+        try:
+            return tuple(shlex.split(text)) == self.argv
+        except ValueError:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class RequiredGates:
+    """The gates of all runs of a change without duplicates, and the set-up commands that they need.
+    `left_out`: the gates that a user has left out."""
+
+    gates: tuple[RequiredGate, ...]
+    setup: tuple[tuple[str, ...], ...]
+    left_out: tuple[RequiredGate, ...] = ()
 
 
 def queue_landing(made: Changes) -> Changes:

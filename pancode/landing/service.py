@@ -12,14 +12,7 @@ from typing import Any, cast
 
 from node_agent.wire.git import decode_path
 from pancode.agents.runtimes import RUNTIMES
-from pancode.kernel.errors import UsageError, WorkspaceError
-from pancode.kernel.records import Run, RunState
-from pancode.kernel.states import How
-from pancode.kernel.values import replace
-from pancode.kernel.visitors import must_ask
-from pancode.landing.answers import CalledOffRow
-from pancode.landing.judgement import LandingJudge, Repositories
-from pancode.landing.model import (
+from pancode.git.landings import (
     CalledOff,
     ConflictState,
     Gates,
@@ -27,17 +20,25 @@ from pancode.landing.model import (
     LandReport,
     LandRequest,
     LandStatus,
-    LandWay,
     Merged,
     OnBranch,
+    Repositories,
+    message_of,
+    trailers_of,
 )
-from pancode.landing.pull_request import message_of, trailers_of
+from pancode.kernel.errors import UsageError, WorkspaceError
+from pancode.kernel.records import Run, RunState
+from pancode.kernel.states import How
+from pancode.kernel.values import replace
+from pancode.kernel.visitors import must_ask
+from pancode.landing.judgement import LandingJudge
 from pancode.landing.queue import LandingWish, call_off
 from pancode.landing.rules import CALLED_OFF
+from pancode.runs.answers import CalledOffRow
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run
 from pancode.runs.facts import Lineage, Provision
-from pancode.runs.request import Beginning, DispatchRequest
+from pancode.runs.request import Beginning, DispatchRequest, LandWay
 from pancode.runs.retention.parts import must_have_changes
 from pancode.runs.retry import request_of
 from pancode.runs.user_environment import Surroundings
@@ -84,11 +85,8 @@ class Landings:
             landing.off.set()
         for landing in meant:
             landing.over.wait(wait_s)
-        return [cast(CalledOffRow, landing.ended or {"status": _name_state(landing)}) for landing in meant]
-
-
-def _name_state(landing: Landing) -> str:
-    return "failed" if landing.over.is_set() else "under way"
+        states = ({"status": "failed" if one.over.is_set() else "under way"} for one in meant)
+        return [cast(CalledOffRow, one.ended or state) for one, state in zip(meant, states, strict=True)]
 
 
 MOST_FILES, MOST_OF_A_TASK = 50, 4_000

@@ -1,9 +1,9 @@
-"""Shapes of inbox items and users' answers, as the API returns them."""
+"""Answers of the API to what users decide and tell agents."""
 
 from typing_extensions import TypedDict
 
 from pancode.kernel.route import Route
-from pancode.runs.answers import BriefLine, InboxShape, QueuedAnswer, RunShape
+from pancode.runs.answers import QueuedAnswer, RunShape
 
 
 class ToldAnswer(TypedDict):
@@ -15,15 +15,6 @@ class ToldAnswer(TypedDict):
     sent: bool
 
 
-class InboxAnswer(TypedDict):
-    """The inbox. `also`: what waits besides questions; `by` has no effect."""
-
-    items: list[InboxShape]
-    also: list[BriefLine]
-
-
-CONTINUE = Route[QueuedAnswer]("POST /v1/runs/{run}/continue")
 ANSWER = Route[QueuedAnswer]("POST /v1/runs/{run}/answer")
 DENY = Route[RunShape]("POST /v1/runs/{run}/deny")
 TELL = Route[ToldAnswer]("POST /v1/runs/{run}/tell")
-INBOX = Route[InboxAnswer]("GET /v1/inbox")

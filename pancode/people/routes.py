@@ -1,7 +1,8 @@
-"""Routes for users' decisions: the inbox, answers, approvals, messages and continued runs."""
+"""Routes for users' decisions: the inbox, answers, approvals and messages."""
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import Annotated, Literal, cast
 
 from pydantic import Field
@@ -10,16 +11,16 @@ from node_agent.wire.model import MOST
 from node_agent.wire.policy import MOST_NO
 from pancode.config.proposals import PREFIX, approve_change, deny_change
 from pancode.config.routes import change_makers
-from pancode.interfaces.http.access.rights import ANSWERS, DECIDES, DISPATCHES, SETS_UP
-from pancode.interfaces.http.access.run_rights import refuse_act
-from pancode.interfaces.http.bodies import ActBody, AnswerBody, ContinueBody, TellBody
+from pancode.fleet.part import land_change
+from pancode.git.landings import LandStatus
+from pancode.interfaces.http.access.rights import ANSWERS, DECIDES, SETS_UP
+from pancode.interfaces.http.bodies import ActBody, AnswerBody, TellBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Object, Verb
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.records import Run
 from pancode.kernel.visitors import must_allow
-from pancode.landing.model import LandStatus, LandWay
-from pancode.people.answers import ANSWER, CONTINUE, DENY, TELL, ToldAnswer
+from pancode.people.answers import ANSWER, DENY, TELL, ToldAnswer
 from pancode.people.service import (
     answer_run,
     approve_start,
@@ -33,16 +34,14 @@ from pancode.people.service import (
     waits_for_call,
 )
 from pancode.runs.answers import QueuedAnswer, RunShape
-from pancode.runs.dispatch import Dispatched, describe_queued
+from pancode.runs.dispatch import describe_queued
 from pancode.runs.facts import Caller, Messages
 from pancode.runs.life.approvals import CallDecided
-from pancode.runs.life.continuations import GO_ON
 from pancode.runs.life.conversation import WITH_TASK
 from pancode.runs.life.inbox import ItemKind, kind_of
-from pancode.runs.routes.runs import lands_again
-from pancode.runs.run_continuation import continue_run
+from pancode.runs.messages import find_sent_message, may_land_next, send_message, turn_down
+from pancode.runs.request import LandWay
 from pancode.runs.views import get_run, get_run_shape
-from pancode.sessions.service import find_sent_message, is_session_landing, send_message, turn_down
 
 CallNumber = Annotated[int | None, Field(ge=1, le=MOST)]
 
@@ -63,12 +62,8 @@ class ApproveBody(ActBody):
     """`once`, or `run`: the approval also counts for the same kind for the rest of the run."""
 
     def yes(self) -> tuple[str, ...]:
-        flags = {
-            "--with-commands": self.with_commands,
-            "--with-secret": self.with_secret,
-            "--anyway": self.anyway,
-        }
-        return tuple(flag for flag, given in flags.items() if given)
+        given = (self.with_commands, self.with_secret, self.anyway)
+        return tuple(compress(("--with-commands", "--with-secret", "--anyway"), given))
 
 
 class DenyBody(ActBody):
@@ -78,33 +73,10 @@ class DenyBody(ActBody):
     call: CallNumber = None
 
 
-def _may_land_next(context: ApiContext, call: ApiCall) -> bool:
-    """Whether this message may begin a run that lands; in a session, the session's newest run decides."""
-    run = get_run(context.core, call.path["run"])
-    return is_session_landing(context.core, run.id) if run.takes_turns else lands_again(context, call)
-
-
-@Verb(CONTINUE, ContinueBody, "runs continue", pokes=True, status=201, right=DISPATCHES, lands=_may_land_next)
-def _continue(context: ApiContext, call: ApiCall) -> QueuedAnswer:
-    """Continue from a run's result in a new run, and return the new run.
-
-    For a session: send it the message, in any state, and return the run that gets it.
-    """
-    body: ContinueBody = call.body
-    core, around = context.core, context.coordinator.around({})
-    old = get_run(core, call.path["run"])
-    if old.takes_turns:
-        if call.inside is not None:
-            refuse_act(core, call.inside, f"sending a message to session {old.id}")
-        done = send_message(core, around, old.id, body.text or GO_ON, body.by)
-        return describe_queued(done.begun or Dispatched(done.run, ()))
-    return describe_queued(continue_run(core, around, old, body.text, call.inside or body.by))
-
-
 def _tells_landing(context: ApiContext, call: ApiCall) -> bool:
     """Whether this message may begin a run that lands; of all messages, only one to a session can."""
     run = get_run(context.core, call.path["run"])
-    return run.takes_turns and is_session_landing(context.core, run.id)
+    return run.takes_turns and may_land_next(context.core, run)
 
 
 @Verb(ANSWER, AnswerBody, "answer", pokes=True, status=201, right=ANSWERS, for_item=True)
@@ -173,7 +145,7 @@ def _land_run(context: ApiContext, run: Run, body: ApproveBody) -> Object:
         approves=True,
         anyway=body.anyway,
     )
-    done = context.coordinator.code.land(run, way)
+    done = land_change(context.coordinator.parts, run, way)
     if done["status"] != LandStatus.LANDED and get_run(context.core, run.id).landed is not None:
         why = "another user or command landed the change first"
         raise RefusedError(
@@ -207,7 +179,8 @@ def _deny_item(context: ApiContext, call: ApiCall) -> RunShape:
         return get_run_shape(core, run.id)
     landing = kind_of(run) is ItemKind.LANDING and still_waits(core, run)
     if landing:
-        context.coordinator.code.call_off(run)  # Another user may just have approved the landing.
+        for part in context.coordinator.parts:
+            part.call_off(run)  # Another user may just have approved the landing.
     deny_run(core, run.id, body.by)
     if landing and (session := Caller.of(run).charged_to):
         turn_down(core, session, f"to land the change of {run.id}", body.by)

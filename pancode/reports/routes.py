@@ -23,15 +23,16 @@ from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.pages import MOST_ROWS
 from pancode.kernel.records import EventKind, FeedEvent
-from pancode.people.answers import INBOX, InboxAnswer
 from pancode.reports import answers
 from pancode.reports.brief import also_waits, make_brief, make_report, record_look
 from pancode.reports.budget_report import Configured, report_budget
 from pancode.reports.figures import FIGURES, MEDIA_TYPE, Sample, collect_samples, format_exposition
 from pancode.reports.now import see_now
 from pancode.reports.timeline import describe_event as shape_of
+from pancode.reports.timeline import explain_run
 from pancode.reports.track_records import track_records
 from pancode.reports.workers import list_workers
+from pancode.runs.answers import INBOX, InboxAnswer
 from pancode.runs.inbox_answers import list_inbox
 from pancode.runs.placement.breaker_service import list_breakers
 from pancode.runs.views import get_run
@@ -190,10 +191,15 @@ def _now(context: ApiContext, call: ApiCall) -> answers.NowAnswer:
     return see_now(context.core, found, by, money, call.query.get("since"))
 
 
+def _look_for_reverts(context: ApiContext) -> None:
+    for part in context.coordinator.parts:
+        part.look_for_reverts()
+
+
 @Verb(answers.BRIEFING, command="status", query=("by", "since"))
 def _brief(context: ApiContext, call: ApiCall) -> answers.BriefShape:
     """Show what happened since the user last looked."""
-    context.coordinator.code.look_for_reverts()
+    _look_for_reverts(context)
     return make_brief(
         context.core, list_inbox(context.core), call.query.get("by", "api"), call.query.get("since")
     )
@@ -209,6 +215,12 @@ def _record_looked(context: ApiContext, call: ApiCall) -> answers.LookedAnswer:
 @Verb(answers.REPORT, command="status", query=("by", "since"))
 def _report(context: ApiContext, call: ApiCall) -> answers.ReportShape:
     """Show a brief of a longer period, with costs."""
-    context.coordinator.code.look_for_reverts()
+    _look_for_reverts(context)
     by, since = call.query.get("by", "api"), call.query.get("since", "7d")
     return make_report(context.core, list_inbox(context.core), by, since)
+
+
+@Verb(answers.WHY, command="why")
+def _why(context: ApiContext, call: ApiCall) -> answers.WhyShape:
+    """Return every decision about a run."""
+    return explain_run(context.core, call.path["run"])

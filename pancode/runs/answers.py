@@ -40,6 +40,30 @@ class LandingShape(TypedDict, total=False):
     tracker: str
 
 
+class LandAnswer(LandingShape):
+    """How a landing ended, or its place in the queue. `tracker`: what the run's issue now shows."""
+
+    run: str
+    place: NotRequired[int]
+
+
+class CalledOffRow(LandingShape):
+    """How a canceled landing ended. `queued`: the landing had not begun."""
+
+    queued: NotRequired[bool]
+
+
+class TrackerAnswer(TypedDict):
+    """What the tracker shows of the issue whose change has landed; empty: there is no issue."""
+
+    tracker: str
+
+
+class CalledOffAnswer(TypedDict):
+    run: str
+    landings: list[CalledOffRow]
+
+
 class UsageShape(TypedDict):
     """The usage of a run. `cost_usd`: a decimal string, None while unknown. `disputed_usd`: what the node
     reports above the job's limit; not included in `cost_usd`."""
@@ -581,6 +605,13 @@ class InboxShape(TypedDict):
     plan: dict[str, Any] | None
 
 
+class InboxAnswer(TypedDict):
+    """The inbox. `also`: what waits besides questions; `by` has no effect."""
+
+    items: list[InboxShape]
+    also: list[BriefLine]
+
+
 RUNS = Route[RunsAnswer]("GET /v1/runs")
 DISPATCH = Route[QueuedAnswer | DryRunAnswer]("POST /v1/runs")
 QUEUE, DRY_RUN = Route[QueuedAnswer](DISPATCH), Route[DryRunAnswer](DISPATCH)
@@ -594,6 +625,11 @@ BRIEF = Route[RunShape]("GET /v1/runs/{run}/brief")
 STREAMS = Route[StreamsAnswer]("GET /v1/runs/{run}/streams")
 STOP = Route[RunShape]("POST /v1/runs/{run}/stop")
 RETRY = Route[QueuedAnswer]("POST /v1/runs/{run}/retry")
+CONTINUE = Route[QueuedAnswer]("POST /v1/runs/{run}/continue")
+LAND = Route[LandAnswer]("POST /v1/runs/{run}/land")
+CALL_OFF = Route[CalledOffAnswer]("POST /v1/runs/{run}/land/cancel")
+TRACKER = Route[TrackerAnswer]("GET /v1/runs/{run}/land/tracker")
+"""The landing feature serves these three."""
 VERIFY = Route[VerdictShape]("GET /v1/runs/{run}/verify")
 CHAIN = Route[VerdictShape]("GET /v1/chains/{node}")
 RECEIPTS = Route[ReceiptsAnswer]("GET /v1/receipts")
@@ -605,5 +641,6 @@ QUEUES = Route[QueuesShape]("GET /v1/queues")
 PAUSE = Route[PausedAnswer]("POST /v1/queues/pause")
 RESUME = Route[PausedAnswer]("POST /v1/queues/resume")
 TAKE_OUT = Route[RunShape]("POST /v1/queues/runs/{run}/remove")
+INBOX = Route[InboxAnswer]("GET /v1/inbox")
 HEALTH = Route[HealthShape]("GET /v1/health")
 RECOVER = Route[RecoveredAnswer]("POST /v1/recover")

@@ -21,7 +21,8 @@ from pancode.kernel.node import NodeView
 from pancode.kernel.records import Balance
 from pancode.kernel.rows import NO_SKILLS as NO_SKILLS
 from pancode.kernel.rows import GivenSkills as GivenSkills
-from pancode.kernel.states import LandRule
+from pancode.kernel.states import How, LandRule
+from pancode.kernel.values import replace
 from pancode.kernel.visitors import Confined, find_limits
 from pancode.runs.options import OPTIONS, Option, WorkOptions
 from pancode.runs.placement.breakers import EndedTries
@@ -502,3 +503,52 @@ class Catalogue:
     def node_names(self) -> list[str]:
         """Return the names of the fleet's nodes."""
         return [view.node.name for view in self.nodes if view.node.removed is None]
+
+
+@dataclass(frozen=True, slots=True)
+class LandWay:
+    """How to land a change. `branch`: as commits on this branch, with `message`; empty: into the files.
+
+    A user's approvals: `with_commands` of files that decide what runs next, `with_secret` of a secret,
+    `anyway` of a change with a run that did not end well, and `without_gates` of leaving out these gates,
+    each named by its text.
+    """
+
+    by: str
+    gates: bool = True
+    branch: str = ""
+    message: str = ""
+    with_commands: bool = False
+    with_secret: bool = False
+    how: How = How.SQUASH
+    """How the change becomes commits; used only with `branch`."""
+    approves: bool = False
+    """Whether the landing answers an item of the inbox; if that item no longer waits, nothing is landed."""
+    anyway: bool = False
+    without_gates: tuple[str, ...] = ()
+    author: Mapping[str, str] = field(default_factory=dict)
+    """Git's variables of author and committer in the environment of the user who lands."""
+
+    @property
+    def says_yes(self) -> bool:
+        """Whether the value contains a user's approval of anything that would prevent the landing."""
+        leaves_out = not self.gates or bool(self.without_gates)
+        return self.with_commands or self.with_secret or self.anyway or leaves_out
+
+    def without_yes(self) -> LandWay:
+        """Return a copy without any approvals."""
+        return replace(
+            self, gates=True, without_gates=(), with_commands=False, with_secret=False, anyway=False
+        )
+
+    def to_row(self) -> dict[str, object]:
+        """Return the value in the form that the ledger stores."""
+        row: dict[str, object] = {one.name: getattr(self, one.name) for one in fields(self)}
+        return row | {"how": self.how.value, "without_gates": list(self.without_gates)}
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> LandWay:
+        """Return the value from the form that the ledger stores."""
+        known = {one.name: row[one.name] for one in fields(cls) if one.name in row}
+        without = tuple(known.get("without_gates", ()))
+        return cls(**{**known, "how": How(known.get("how", How.SQUASH)), "without_gates": without})

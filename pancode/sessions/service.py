@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from pancode.agents.agents import DEFAULT_AGENT, find_agent
-from pancode.kernel.errors import PancodeError, RefusedError, UnavailableError, UsageError
+from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
 from pancode.kernel.names import OWN_NAMES
-from pancode.kernel.records import Action, ActionKind, ApiToken, Run, RunState, StoredMessage
+from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.kernel.states import SessionState
-from pancode.kernel.visitors import AccessScope, must_allow
 from pancode.runs.admission.plan import Plan
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run, dry_run
-from pancode.runs.facts import Messages
-from pancode.runs.life.conversation import (
-    as_interactive_run,
-    can_receive_messages,
-    more_news,
-    select_undelivered,
-)
-from pancode.runs.life.waits import SessionClosed, ToldByUser, TurnAsked
+from pancode.runs.life.conversation import as_interactive_run, select_undelivered
+from pancode.runs.life.waits import SessionClosed, TurnAsked
 from pancode.runs.request import DispatchRequest
-from pancode.runs.run_continuation import continue_run, go_on
+from pancode.runs.run_continuation import go_on
 from pancode.runs.stop import stop_run
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around, Surroundings
 from pancode.runs.views import load_run, session_of, words_of
 from pancode.sessions.session import load_chain
-
-TRIES = 3
-"""How often sending a message is tried, because another user may start the next interactive run at the same
-moment."""
-MOST_OF_A_NO = 160
-"""How many characters of a denied request are sent to the agent that made it."""
 
 
 def begin_session(core: Core, around: Surroundings, request: DispatchRequest) -> Dispatched:
@@ -76,67 +63,10 @@ def _settle_request(around: Surroundings, request: DispatchRequest) -> tuple[Dis
     return as_interactive_run(replace(request, agent=agent)), chosen
 
 
-@dataclass(frozen=True, slots=True)
-class SentMessage:
-    """The run that gets a message. `how`: the way it reaches the agent; `begun`: the new run with its
-    warnings. `number`: the message's number in the run; 0: it is part of the task."""
-
-    run: Run
-    how: Literal["begins", "sent", "with its task", "kept"]
-    number: int = 0
-    begun: Dispatched | None = None
-
-
-def send_message(
-    core: Core, around: Surroundings, text: str, words: str, by: str, token: ApiToken | None = None
-) -> SentMessage:
-    """Send a user's message to a session or any run: into its task, to its running agent, or to the next run.
-    UsageError for a run that takes no messages; the errors of a dispatch if the next run is started."""
-    for tried in range(TRIES):
-        with unit_of_work(core) as work:
-            session = load_chain(work.tx, text)
-            old = session.newest
-            signal = None if old.state is RunState.ENDED else work.signal(old, ToldByUser(words, by))
-        if signal is not None:
-            return find_sent_message(core, signal)
-        if token is not None and not old.takes_turns:
-            must_allow(token, AccessScope.DISPATCH, f"to continue from {old.id}, which takes no turns")
-        try:
-            begun = continue_run(core, around, old, words, by, session=session.id)
-            return SentMessage(begun.run, "begins", begun=begun)
-        except RefusedError as refused:
-            if refused.code != "already_continued" or tried == TRIES - 1:
-                raise
-    raise AssertionError("the last attempt returns or raises")
-
-
-def find_sent_message(core: Core, run: Run) -> SentMessage:
-    """Return how the newest message to this run reaches the agent."""
+def newest_run(core: Core, text: str) -> Run:
+    """Return the newest run of the session that the text names."""
     with core.ports.ledger.transaction() as tx:
-        last = tx.get(StoredMessage, run.id, Messages.of(run).told)
-    if last is None or last.laid:
-        return SentMessage(run, "with its task")
-    heard = (
-        can_receive_messages(run) and run.state in (RunState.PENDING, RunState.RUNNING) and not last.for_next
-    )
-    return SentMessage(run, "sent" if heard else "kept", last.number)
-
-
-def turn_down(core: Core, asker: str, what: str, by: str) -> None:
-    """Add a user's denial to the session's next message; the denial alone does not start a turn."""
-    with unit_of_work(core) as work:
-        row = load_chain(work.tx, asker).row
-        if row is not None:
-            no = f"{by} denied your request: {what[:MOST_OF_A_NO]}"
-            work.tx.put(replace(row, news=more_news(row.news, no)))
-            work.tell(row.run, "user", f"no by {by}", "delivered with the next message", what)
-
-
-def is_session_landing(core: Core, text: str) -> bool:
-    """Whether a message may start another run after one that was to land its change and has not landed it."""
-    with core.ports.ledger.transaction() as tx:
-        run = load_chain(tx, text).newest
-    return run.land and run.landed is None
+        return load_chain(tx, text).newest
 
 
 def end_turn(

@@ -71,6 +71,9 @@ FEATURES = (
     ("pancode.backups",),
     ("pancode.checkouts",),
     ("pancode.notices",),
+    ("pancode.sessions",),
+    ("pancode.people",),
+    ("pancode.landing",),
     ("pancode.workflows", "pancode.schedules"),
 )
 """What is deleted together: issues are worked on in workspaces, and schedules begin workflows."""

@@ -17,6 +17,7 @@ from pancode.kernel.node import Deadlines
 from pancode.kernel.ports import (
     Composed,
     Composition,
+    Preview,
     ResultPlace,
     SnapshotRequest,
     SnapshotTaken,
@@ -50,6 +51,9 @@ class SimDepot:
         return SnapshotTaken(
             "repo-1", None, hashlib.sha1(wanted.run.encode(), usedforsecurity=False).hexdigest(), "sha1"
         )
+
+    def preview(self, project: str, folder: str, allowed: tuple[str, ...]) -> Preview:
+        return Preview("c" * 40, "main", ("a.txt",), ("secret.env",), ("b.bin is large",))
 
     def tree_now(self, project: str, allowed: tuple[str, ...]) -> str:
         return ""

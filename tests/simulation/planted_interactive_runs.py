@@ -13,7 +13,7 @@ from node_agent.attempt.procedure import Procedure
 from node_agent.native.interactive_run import InteractiveRun
 from pancode.kernel.records import RunState
 from pancode.kernel.values import replace as changed
-from pancode.runs import run_continuation
+from pancode.runs import messages, run_continuation
 from pancode.runs.admission import resolution
 from pancode.runs.life import conversation
 from pancode.sessions import service as words
@@ -51,7 +51,7 @@ def _looks_at_no_wish(interactive_run: InteractiveRun) -> None:
     interactive_run._loop.voice.flush()
 
 
-_say = words.send_message
+_say = messages.send_message
 
 
 def _begins_at_once(core: Any, around: Any, text: str, said: str, by: str, token: Any = None) -> Any:
@@ -61,7 +61,7 @@ def _begins_at_once(core: Any, around: Any, text: str, said: str, by: str, token
         return _say(core, around, text, said, by, token)
     old = changed(session.newest, state=RunState.ENDED)
     begun = run_continuation.continue_run(core, around, old, said, by, session=session.id)
-    return words.SentMessage(begun.run, "begins", begun=begun)
+    return messages.SentMessage(begun.run, "begins", begun=begun)
 
 
 _tell = Procedure.tell
@@ -98,7 +98,7 @@ INTERACTIVE_RUN_BUGS = (
     _bug("a cancelled turn calls on", _to(InteractiveRun, "_look", _looks_at_no_wish)),
     _bug(
         "the next interactive run begins before the receipt of the one before",
-        _to(words, "send_message", _begins_at_once),
+        _to(messages, "send_message", _begins_at_once),
     ),
     _bug("words of another session are taken", _to(Procedure, "tell", _told_to_another)),
     _bug("an interactive run holds what is expected of it", _reserves_an_estimate),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pancode.interfaces.http.access.idempotency import RequestMark
 from pancode.interfaces.http.routing import answer_once
 from pancode.kernel.records import Action, ActionKind, Run
+from pancode.runs import messages
 from pancode.runs.core import Core
 from pancode.runs.request import DispatchRequest
 from pancode.sessions import service as words
@@ -87,7 +88,7 @@ def send(w: SimWorld, said: Said) -> None:
 
 
 def _said(core: Core, said: Said) -> str:
-    return words.send_message(core, AROUND, said.session, said.text, said.by).how
+    return messages.send_message(core, AROUND, said.session, said.text, said.by).how
 
 
 def hush(w: SimWorld) -> None:

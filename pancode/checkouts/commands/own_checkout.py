@@ -20,16 +20,16 @@ from pancode.checkouts.answers import CHECKOUT, FILL, CheckoutAnswer
 from pancode.checkouts.copies import FILLED, HERE, SAME, SENT, WORDS
 from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
+from pancode.git.landings import LandRequest, LandStatus
 from pancode.git.objects import import_base
 from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import Git, GitRefusal, safe_env, translate_os_errors
 from pancode.git.snapshot import capture_tree, index_copy
+from pancode.git.tree.tree_landing import land
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.remote.place import RemoteCoordinator
 from pancode.kernel.errors import ApiError, UnavailableError, WorkspaceError
 from pancode.kernel.formatting import count_noun, escape_line
-from pancode.landing.git.tree.tree_landing import land
-from pancode.landing.model import LandRequest, LandStatus
 
 FINE = (LandStatus.LANDED, LandStatus.NOTHING)
 TRIES = 3

@@ -27,7 +27,7 @@ from pancode.kernel.errors import ConfigError, RefusedError, UnavailableError
 from pancode.kernel.host.files import make_private, write_durable
 from pancode.kernel.host.single_instance import holder_of
 from pancode.kernel.states import RunState
-from pancode.landing.answers import LANDINGS
+from pancode.landing.commands.landing import list_waiting
 from pancode.queue.valkey.process import ServerRecord, read_record, wait_until
 from pancode.runs.answers import EXPORT, QUEUE, RUN, RUNS, STOP, STREAMS
 from pancode.runs.log import OUT
@@ -37,6 +37,8 @@ FOLDER, SCRATCH = "drills", "scratch"
 PAGE = 1_000
 COPIES: tuple[Callable[[Face, Client, Path, str | None], DrilledCopies], ...] = (copies_for,)
 """What a drill restores, of the feature that makes copies."""
+LATER: tuple[Callable[[Client], list[str]], ...] = (list_waiting,)
+"""Which runs still wait for something after their end, of the feature that lands changes."""
 GONE_MS = 10_000
 RUN_MS, RUN_USD = 600_000, "0.01"
 """The limits of each run of a drill. A shell run calls no model, so it costs nothing."""
@@ -72,7 +74,7 @@ class FleetHere:
             for row in self.client.get(RUNS, outcome=state, limit=PAGE, checks=True)["runs"]
         ]
         others = [row["run"] for row in rows if not row["task"].startswith(f"{MARK}{self.drill}\n")]
-        landings = [row["run"] for row in self.client.get(LANDINGS)["landings"]]
+        landings = [run for find in LATER for run in find(self.client)]
         found = {run: f"pancode logs -f {run}" for run in others}
         found |= {f"the landing of {run}": f"pancode runs show {run}" for run in landings}
         return found | {what: show for one in self.copies for what, show in one.list_work().items()}

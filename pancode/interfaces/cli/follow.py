@@ -26,7 +26,6 @@ from pancode.interfaces.client.session import followed_log, in_turn
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UnavailableError, WorkspaceError
 from pancode.kernel.formatting import count_noun, format_status, gate_state
 from pancode.kernel.route import A, Route
-from pancode.landing.answers import TRACKER
 from pancode.runs import answers
 
 T = TypeVar("T")
@@ -385,7 +384,7 @@ def add_tracker(client: Client, run: str, landing: answers.LandingShape | None) 
     """Add to a change that has landed what the tracker shows of its issue."""
     if landing is not None and landing["status"] == "landed":
         with suppress(PancodeError):  # the change has landed, whatever the tracker says
-            landing |= {"tracker": client.get(TRACKER.at(run))["tracker"]}
+            landing |= {"tracker": client.get(answers.TRACKER.at(run))["tracker"]}
 
 
 def wait_for_landing(face: Face, client: Client, run: str) -> answers.RunDetail | None:

@@ -20,9 +20,8 @@ from pancode.kernel.names import clean_user_name, find_nearest, label_word, node
 from pancode.kernel.signature_check import HEADERS, MOST_BYTES, HookCall
 from pancode.kernel.states import GpuRule, How, IdentityVariable
 from pancode.kernel.values import replace
-from pancode.landing.model import LandWay
 from pancode.runs.options import OPTIONS
-from pancode.runs.request import DispatchRequest, request_from, with_options
+from pancode.runs.request import DispatchRequest, LandWay, request_from, with_options
 
 B = TypeVar("B", bound="Body")
 Word = Annotated[str, AfterValidator(label_word)]

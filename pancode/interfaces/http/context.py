@@ -15,16 +15,12 @@ from pancode.commit import UNKNOWN
 from pancode.config.changes import ChangeKind, ChangeMaker
 from pancode.config.notify import NotifyRules
 from pancode.fleet.answers import ProcessShape, RunningShape, TroubleShape
+from pancode.fleet.part import CoordinatorPart
 from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.fleet.ssh.machines import Machines
 from pancode.fleet.standing import Held
-from pancode.git.forge_rules import ForgeKind
 from pancode.git.log_store import LogStreams
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError, UsageError
-from pancode.kernel.records import Run
-from pancode.landing.answers import PullRequestShape
-from pancode.landing.git.change_store import DepotCode
-from pancode.landing.pull_request import PullAsked
 from pancode.runs.core import Core
 from pancode.runs.lists import resolve_filters
 from pancode.runs.reconcile import act_now
@@ -45,7 +41,6 @@ class CoordinatorApi(Protocol):
     """The coordinator as routes use it. One per PANCODE_HOME; `serve` runs it."""
 
     fleet: Machines
-    code: DepotCode
     streams: LogStreams
     figures_at: ListenAddress | None
     """The address at which the coordinator's metrics are served; None: they are not served."""
@@ -89,20 +84,12 @@ class CoordinatorApi(Protocol):
     def kept_secret(self, name: str) -> str:
         """Return the stored secret with this name. Raises NotFoundError."""
 
+    @property
+    def parts(self) -> Sequence[CoordinatorPart]:
+        """Return what the features have in the coordinator."""
+
     def part(self, kind: type[P]) -> P:
         """Return the feature's part of the coordinator's state, which is an object of this class."""
-
-    def hurry(self) -> None:
-        """Have trackers and forges queried soon, as a webhook requests."""
-
-    def describe_landing(self, run: Run) -> str:
-        """Return a text on what trackers now show of a landed run, or empty; this may take seconds."""
-
-    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None, follow: bool) -> None:
-        """Raise the errors of a pull request that can be known before landing."""
-
-    def pull_request(self, run: Run, request: PullAsked) -> PullRequestShape:
-        """Open a pull request for a landed run, or return the open one. Raises the forge's errors."""
 
     @property
     def held(self) -> Held | None:

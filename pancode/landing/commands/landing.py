@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.cli import completions, follow
+from pancode.interfaces.cli import landings as landing
 from pancode.interfaces.cli.copied_checkout import own_checkout, travel_now
 from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Anyway, Argument, Json, WithCommands, WithSecret, option, verb
@@ -24,10 +25,8 @@ from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.states import How
-from pancode.landing.answers import CALL_OFF, GREEN, LAND, LANDINGS, PULL_REQUEST, RESOLVE, REVIEW
-from pancode.landing.commands import progress as landing
-from pancode.landing.commands.progress import landing_line
-from pancode.runs.answers import BRIEF, RunShape
+from pancode.landing.answers import GREEN, LANDINGS, PULL_REQUEST, RESOLVE, REVIEW
+from pancode.runs.answers import BRIEF, CALL_OFF, LAND, RunShape
 from pancode.runs.commands.named_runs import find_run
 
 _WITHOUT_GATE = "Leave out this gate, given as its command; may be repeated."
@@ -159,7 +158,7 @@ def land_all(face: Face, body: dict[str, Any], *, approved: bool) -> tuple[ExitC
             left.pop(0)
             ends.append(end)
             if not face.as_json:
-                face.show_result(end, landing_line)
+                face.show_result(end, landing.landing_line)
     except KeyboardInterrupt:
         face.note("\ncanceling the landings that have not begun ...")
         for run in left:
@@ -250,6 +249,11 @@ def land(
     if pull is not None and push_to is not None:
         body |= {"pull_to": push_to[0], "forge": forge, **({"follow": True} if follow else {})}
     return _land_one(face, run, {**body, "wait": not detach}, push_to, pull)
+
+
+def list_waiting(client: Client) -> list[str]:
+    """Return the runs whose landing waits or is under way."""
+    return [row["run"] for row in client.get(LANDINGS)["landings"]]
 
 
 def show_landings(face: Face) -> int:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pancode.interfaces.cli import completions
+from pancode.interfaces.cli import completions, landings
 from pancode.interfaces.cli.follow import format_summary, gate_lines, report_lines
 from pancode.interfaces.cli.output import Face, find_user, tell_error
 from pancode.interfaces.cli.parameters import Json, verb
@@ -29,9 +29,7 @@ from pancode.interfaces.client.client import Client, path_of
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, WorkspaceError
 from pancode.kernel.formatting import count_noun, escape_line
 from pancode.landing.answers import DROP, REVIEW
-from pancode.landing.commands import progress
-from pancode.people.answers import CONTINUE
-from pancode.runs.answers import RUN, VERIFY, RunDetail
+from pancode.runs.answers import CONTINUE, RUN, VERIFY, RunDetail
 
 MOST_LINES, MOST_ANSWER = 400, 4_000
 MOST_KEY = 16
@@ -147,9 +145,9 @@ def _act(face: Face, client: Client, run: str, key: str) -> str:
         case "s":
             return "skipped"
         case "l":
-            report = progress.land_and_wait(face, client, run, {})
-            sys.stdout.write(progress.format_landing(report))
-            if report["status"] not in progress.FINE:
+            report = landings.land_and_wait(face, client, run, {})
+            sys.stdout.write(landings.format_landing(report))
+            if report["status"] not in landings.FINE:
                 raise WorkspaceError(f"not landed: {report['status']}", why=str(report.get("why", "")))
             return "landed"
         case "r":

@@ -1,70 +1,51 @@
-"""The changes of runs: previews, shows, lands in order and cancels them, with git and the depot."""
+"""The changes of runs: shows, lands in order and cancels them, and opens their pull requests."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from node_agent.policy.deciding import FileTree
+from pancode.fleet.part import CoordinatorPart
+from pancode.git.base_tree import conflict_state, find_unsettled
 from pancode.git.depot import Depot
-from pancode.git.file_list import ListingLimits
+from pancode.git.diff import FileStat, diff_patch, diff_stat
+from pancode.git.forge_rules import ForgeKind
+from pancode.git.landings import CalledOff, Conflict, ConflictState, Gates, LandReport, LandRequest, OnBranch
+from pancode.git.merge import commit_of, publish_snapshot
 from pancode.git.objects import TreeFiles
-from pancode.git.snapshot import SnapshotOptions, preview_snapshot
+from pancode.git.pull_state import PullOpened
+from pancode.git.tree.branch_landing import LandingSession, land_on_branch
+from pancode.git.tree.tree_landing import land
 from pancode.kernel.records import Run
 from pancode.kernel.states import IdentityVariable
 from pancode.kernel.values import replace
-from pancode.landing.answers import CalledOffRow, LandingRow
-from pancode.landing.git.base_tree import conflict_state, find_unsettled
-from pancode.landing.git.diff import FileStat, diff_patch, diff_stat
-from pancode.landing.git.merge import commit_of, publish_snapshot
+from pancode.landing.answers import LandingRow, PullRequestShape
 from pancode.landing.git.reverts import RevertLook
-from pancode.landing.git.tree.branch_landing import LandingSession, land_on_branch
-from pancode.landing.git.tree.tree_landing import land
-from pancode.landing.model import (
-    CalledOff,
-    Conflict,
-    ConflictState,
-    Gates,
-    LandReport,
-    LandRequest,
-    LandWay,
-    OnBranch,
-)
+from pancode.landing.pull_request import Forges, PullAsked, must_be_possible, open_pull_request
 from pancode.landing.queue import LandingQueue, landing_rows, list_before, report_of
 from pancode.landing.service import Lander, commits_of, resolve_conflict
-from pancode.runs.answers import PreviewShape, QueuedAnswer
+from pancode.runs.answers import CalledOffRow, QueuedAnswer
 from pancode.runs.core import Core
 from pancode.runs.dispatch import describe_queued
+from pancode.runs.request import LandWay
 from pancode.runs.user_environment import Surroundings
 
 
-class DepotCode:
+class DepotCode(CoordinatorPart):
     """Code that runs produced, in the coordinator's depot. WorkspaceError if an action is not possible."""
 
-    def __init__(
-        self, depot: Depot, core: Core, prd_of: Callable[[str], str], why_held: Callable[[], str]
-    ) -> None:
-        """`prd_of`: returns the requirements file of a project; empty if the project has none. `why_held`:
-        returns why no change lands by itself; empty: changes do."""
-        self._depot, self._core = depot, core
-        self._lander = Lander(core, DepotRepositories(depot), prd_of)
-        self.queue = LandingQueue(core, self._lander.land, self._lander.cut_short, why_held)
+    def __init__(self, depot: Depot, core: Core, around: Surroundings, forges: Forges) -> None:
+        """`around`: the user's current settings, which say whether changes land by themselves."""
+        self._depot, self._core, self._forges = depot, core, forges
+        self._lander = Lander(core, DepotRepositories(depot), around.prd_for_agents)
+        self.queue = LandingQueue(
+            core, self._lander.land, self._lander.cut_short, lambda: around.defaults(None).landings_held
+        )
+        self.threads = (self.queue,)
         self._reverts = RevertLook(core, depot)
-
-    def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> PreviewShape:
-        """Return what a snapshot would contain: `{"branch", "head", "changed", "untracked", "warnings"}`.
-        Raises if the snapshot would not contain `folder`."""
-        options = SnapshotOptions(0, ListingLimits(allowed=allowed), dict(os.environ), folder)
-        seen = preview_snapshot(Path(project), options)
-        return {
-            "branch": seen.branch,
-            "head": seen.head,
-            "changed": list(seen.changed),
-            "untracked": list(seen.untracked),
-            "warnings": list(seen.warnings),
-        }
 
     def diff(self, run: Run, stat: bool) -> bytes:
         """Return the run's change against its snapshot as a patch, or as a list of files with counts."""
@@ -96,10 +77,8 @@ class DepotCode:
 
     def landings(self, before_run: Run | None = None) -> list[LandingRow]:
         """Return the waiting and current landings in order, or only those before this run's landing."""
-        now = self.queue.under_way()
-        return (
-            landing_rows(self._core, now) if before_run is None else list_before(self._core, before_run, now)
-        )
+        core, now = self._core, self.queue.under_way()
+        return landing_rows(core, now) if before_run is None else list_before(core, before_run, now)
 
     def look_for_reverts(self) -> dict[str, str]:
         """Find and record commits that reverted landed changes; return these commits by run."""
@@ -110,6 +89,25 @@ class DepotCode:
         for a landing that had not begun."""
         return self._lander.call_off(run)
 
+    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None, follow: bool) -> None:
+        """Raise the errors of a pull request that can be known before landing."""
+        must_be_possible(self._forges, run, remote, kind, follow)
+
+    def pull_request(
+        self, run: Run, request: PullAsked, parts: Sequence[CoordinatorPart]
+    ) -> PullRequestShape:
+        """Open a pull request for a landed run, or return the open one; the other `parts` say what it closes,
+        and note it. Raises the forge's errors."""
+        closes = " ".join(filter(None, (part.closed_by_pull(run) for part in parts)))
+        opened = open_pull_request(self._core, self._forges, run, replace(request, closes=closes))
+        pull = PullOpened(
+            opened["forge"], opened["repository"], opened["number"], opened["url"], request.remote,
+            request.branch, request.by, request.follow,
+        )  # fmt: skip
+        for part in parts:
+            part.note_pull(run, pull)
+        return opened
+
 
 def _format_line(stat: FileStat) -> str:
     counts = "binary" if stat.added is None else f"+{stat.added} -{stat.removed}"
@@ -118,7 +116,7 @@ def _format_line(stat: FileStat) -> str:
 
 
 class DepotRepositories:
-    """Implements pancode.landing.judgement.Repositories, as the coordinator's own user."""
+    """Implements pancode.git.landings.Repositories, as the coordinator's own user."""
 
     def __init__(self, depot: Depot) -> None:
         self._depot = depot

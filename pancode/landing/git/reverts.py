@@ -12,11 +12,11 @@ from pathlib import Path
 
 from node_agent.wire.git import checked_object
 from pancode.git.depot import Depot
+from pancode.git.merge import patch_ids
 from pancode.git.repository import GitProject, open_project
 from pancode.git.runner import Git, any_owner_env
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import EndedRun, Run
-from pancode.landing.git.merge import patch_ids
 from pancode.landing.rules import LANDED_MS, Reverted
 from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work

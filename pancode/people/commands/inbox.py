@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.config.commands import change_line
+from pancode.interfaces.cli import landings
 from pancode.interfaces.cli.follow import follow_new, wait_for_run
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import (
@@ -26,9 +27,8 @@ from pancode.interfaces.client.client import LAND_S, path_of
 from pancode.kernel.errors import ExitCode, RefusedError
 from pancode.kernel.formatting import escape_text
 from pancode.kernel.names import OWN_NAMES
-from pancode.landing.commands import progress
-from pancode.people.answers import ANSWER, CONTINUE, DENY, INBOX, TELL, ToldAnswer
-from pancode.runs.answers import RUN, RunDetail
+from pancode.people.answers import ANSWER, DENY, TELL, ToldAnswer
+from pancode.runs.answers import CONTINUE, INBOX, RUN, RunDetail
 from pancode.runs.commands.named_runs import find_run
 
 AT_A_TURN = "at a turn of its agent"
@@ -192,12 +192,12 @@ def approve(
     try:
         done = client.post(path_of("runs", run, "approve"), body, LAND_S)
     except KeyboardInterrupt:
-        progress.call_off(face, run)
+        landings.call_off(face, run)
         raise
     if "change" in done:
         return face.show(done, lambda: f"{change_line(done['change'])}to undo it: pancode config undo\n")
     if "reason" not in done:  # The result is of a landing, and not of a run that starts or is continued.
-        return face.show(done, lambda: progress.format_landing(done))
+        return face.show(done, lambda: landings.format_landing(done))
     words = (
         f"{done['run']}  approved, {escape_line(done['reason'])}   follow: pancode logs -f {done['run']}\n"
     )

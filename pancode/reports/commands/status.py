@@ -22,10 +22,9 @@ from pancode.kernel.formatting import (
     format_title,
     format_to_do,
 )
-from pancode.people.answers import INBOX
 from pancode.reports.answers import BRIEFING, LOOKED, NOW, EndedShape, MoneyShape, NeedShape, NowAnswer
 from pancode.reports.commands.events import show_watched
-from pancode.runs.answers import QUEUES
+from pancode.runs.answers import INBOX, QUEUES
 
 MOST_LINES, WIDE = 24, 120
 PACE_S = (2.0, 2.0)

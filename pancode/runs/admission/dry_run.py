@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from node_agent.wire.policy import Isolation, NetworkAccess, find_narrowest
+from pancode.kernel.ports import Preview
 from pancode.runs.admission.plan import Plan
-from pancode.runs.answers import DryRunReport, GateShape, NodeFitShape
+from pancode.runs.answers import DryRunReport, GateShape, NodeFitShape, PreviewShape
 
 _MACHINE, _NOTHING = "what the node can reach", "nothing"
 
@@ -85,4 +86,15 @@ def report_plan(plan: Plan) -> DryRunReport:
         "estimate_usd": f"{plan.due.usd:f}",
         "estimate_tokens": plan.due.tokens,
         "estimate_minutes": round(plan.due.ms / 60_000, 2),
+    }
+
+
+def describe_preview(seen: Preview) -> PreviewShape:
+    """Return what a snapshot would contain in the form of the API."""
+    return {
+        "branch": seen.branch,
+        "head": seen.head,
+        "changed": list(seen.changed),
+        "untracked": list(seen.untracked),
+        "warnings": list(seen.warnings),
     }

@@ -41,8 +41,7 @@ from pancode.kernel.formatting import (
     format_usd,
 )
 from pancode.kernel.names import LAST
-from pancode.people.answers import CONTINUE
-from pancode.runs.answers import RETRY, RUN, RUNS, CallsShape, RunDetail, RunShape, UsageShape
+from pancode.runs.answers import CONTINUE, RETRY, RUN, RUNS, CallsShape, RunDetail, RunShape, UsageShape
 from pancode.runs.commands.named_runs import AnyRun, OfWorkflow, find_run, is_workflow
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pancode.conversation.stream import reading_of
 from pancode.interfaces.http.access.rights import DISPATCHES, STOPS
 from pancode.interfaces.http.access.run_rights import refuse_act
-from pancode.interfaces.http.bodies import BeginsRun, DispatchBody, ReasonBody, RetryBody
+from pancode.interfaces.http.bodies import BeginsRun, ContinueBody, DispatchBody, ReasonBody, RetryBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.cursors import PAGED, Cursors
 from pancode.interfaces.http.routing import ApiCall, EventStream, Octets, Verb
@@ -15,14 +15,13 @@ from pancode.interfaces.http.streams import ReadLog, ShownLog, log_events, make_
 from pancode.kernel.pages import MOST_ROWS, RUN_FILTERS
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
-from pancode.reports.answers import WHY, WhyShape
-from pancode.reports.timeline import explain_run
 from pancode.runs import answers
-from pancode.runs.admission.dry_run import report_plan
+from pancode.runs.admission.dry_run import describe_preview, report_plan
 from pancode.runs.dispatch import describe_queued, dispatch_run, dry_run, under_way
 from pancode.runs.facts import Caller
 from pancode.runs.lists import Filter, list_runs
 from pancode.runs.log import MOST_TAIL, LogPlace, read_log, read_tails, stream_names
+from pancode.runs.messages import continue_from, may_land_next
 from pancode.runs.receipts.service import verify_run
 from pancode.runs.remaining_budget import parent_of
 from pancode.runs.request import DispatchRequest, workspace_in
@@ -49,7 +48,7 @@ def report_dry_run(
     plan = dry_run(context.core, around, request, parent)
     taken = plan.project is not None and plan.request.begins is None
     args = (str(plan.project), plan.request.folder, plan.allowed_files)
-    preview = context.coordinator.code.preview(*args) if taken else None
+    preview = describe_preview(context.core.ports.depot.preview(*args)) if taken else None
     return {**report_plan(plan), "snapshot": preview}
 
 
@@ -127,12 +126,6 @@ def _describe_run(context: ApiContext, call: ApiCall) -> answers.RunShape:
     return get_run_shape(context.core, call.path["run"])
 
 
-@Verb(WHY, command="why")
-def _why(context: ApiContext, call: ApiCall) -> WhyShape:
-    """Return every decision about a run."""
-    return explain_run(context.core, call.path["run"])
-
-
 @Verb("GET /v1/runs/{run}/events")
 def _stream_events(context: ApiContext, call: ApiCall) -> EventStream:
     """Follow a run's events until it ends."""
@@ -180,7 +173,8 @@ def _stop(context: ApiContext, call: ApiCall) -> answers.RunShape:
     run = stop_run(context.core, _find_run(context, call).id, reason)
     if run.land and run.state is RunState.ENDED:
         # Cancel also the landing that is being written at this moment.
-        context.coordinator.code.call_off(run)
+        for part in context.coordinator.parts:
+            part.call_off(run)
     return get_run_shape(context.core, run.id)
 
 
@@ -196,6 +190,34 @@ def _retry(context: ApiContext, call: ApiCall) -> answers.QueuedAnswer:
     body: RetryBody = call.body
     old, around = _find_run(context, call), context.coordinator.around({})
     return describe_queued(dispatch_again(context.core, around, old, body.by, body.resume, body.alone))
+
+
+def _may_land_next(context: ApiContext, call: ApiCall) -> bool:
+    """Whether this message may begin a run that lands; in a session, the session's newest run decides."""
+    run = _find_run(context, call)
+    return may_land_next(context.core, run) if run.takes_turns else lands_again(context, call)
+
+
+@Verb(
+    answers.CONTINUE,
+    ContinueBody,
+    "runs continue",
+    pokes=True,
+    status=201,
+    right=DISPATCHES,
+    lands=_may_land_next,
+)
+def _continue(context: ApiContext, call: ApiCall) -> answers.QueuedAnswer:
+    """Continue from a run's result in a new run, and return the new run.
+
+    For a session: send it the message, in any state, and return the run that gets it.
+    """
+    body: ContinueBody = call.body
+    core, around = context.core, context.coordinator.around({})
+    old = _find_run(context, call)
+    if old.takes_turns and call.inside is not None:
+        refuse_act(core, call.inside, f"sending a message to session {old.id}")
+    return describe_queued(continue_from(core, around, old, body.text, call.inside or body.by))
 
 
 @Verb(answers.VERIFY, command="receipt verify")

@@ -27,19 +27,13 @@ from pancode.runs.admission.dry_run import report_plan
 from pancode.runs.admission.planning import complete_request
 from pancode.runs.answers import DryRunAnswer, QueuedAnswer
 from pancode.runs.dispatch import describe_queued
+from pancode.runs.messages import may_land_next, send_message
 from pancode.runs.options import MOST_MS
 from pancode.runs.request import DispatchRequest
 from pancode.sessions import checkpoints
 from pancode.sessions.context import get_context as window_of
 from pancode.sessions.receipts import verify_session
-from pancode.sessions.service import (
-    begin_session,
-    end_session,
-    end_turn,
-    is_session_landing,
-    judge_session,
-    send_message,
-)
+from pancode.sessions.service import begin_session, end_session, end_turn, judge_session, newest_run
 from pancode.sessions.session import get_session, list_sessions, list_tasks
 from pancode.sessions.stream import SessionPlace, place_in, read_on, read_piece
 from pancode.sessions.terms import set_terms
@@ -152,7 +146,7 @@ def _show(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
 
 
 def _is_landing(context: ApiContext, call: ApiCall) -> bool:
-    return is_session_landing(context.core, call.path["run"])
+    return may_land_next(context.core, newest_run(context.core, call.path["run"]))
 
 
 @Verb(answers.WORDS, TellBody, "sessions attach", pokes=True, right=ANSWERS, lands=_is_landing)
@@ -161,7 +155,8 @@ def _send_message(context: ApiContext, call: ApiCall) -> answers.SaidAnswer:
     body: TellBody = call.body
     token = None if call.visitor is None else call.visitor.token
     around = context.coordinator.around({})
-    done = send_message(context.core, around, call.path["run"], body.text, body.by, token)
+    newest = newest_run(context.core, call.path["run"])
+    done = send_message(context.core, around, newest.id, body.text, body.by, token)
     run, begun = done.run, [] if done.begun is None else list(done.begun.warnings)
     return {
         "run": run.id,

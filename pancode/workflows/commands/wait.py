@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from pancode.interfaces.cli import landings
 from pancode.interfaces.cli.follow import format_reason, format_run_time
 from pancode.interfaces.cli.output import Face, say_no_more, write_stderr
 from pancode.interfaces.cli.progress import ProgressRow
@@ -17,7 +18,6 @@ from pancode.interfaces.client.connection import NotRunningError
 from pancode.interfaces.client.retry import AGAIN_S, TRIES
 from pancode.kernel.errors import ApiError, ExitCode
 from pancode.kernel.formatting import cost_of, first_few, format_status
-from pancode.landing.commands import progress
 from pancode.reports.commands.events import watch_feed
 from pancode.runs.answers import RUN, LandingShape
 from pancode.workflows.answers import WORKFLOW, WorkflowShape, WorkflowStepShape
@@ -153,12 +153,12 @@ class Results:
 def report_end(face: Face, shape: WorkflowShape) -> int:
     """Print the end of a workflow after waiting for it; return the exit status."""
     client = face.client()
-    if face.can_ask() and any(one["status"] == progress.HELD for _, one in list_landings(shape)):
+    if face.can_ask() and any(one["status"] == landings.HELD for _, one in list_landings(shape)):
         # The user at the terminal approves or declines what a landing is waiting for.
         for run, landing in list_landings(shape):
-            if landing["status"] == progress.HELD and landing.get("yes"):
+            if landing["status"] == landings.HELD and landing.get("yes"):
                 with suppress(ApiError):  # The reason is in the text about the workflow below.
-                    progress.land_and_wait(face, client, run, {"gates": True})
+                    landings.land_and_wait(face, client, run, {"gates": True})
         shape = client.get(WORKFLOW.at(shape["workflow"]))
     last = _result_of(client, shape) if shape["state"] == "done" and shape["kind"] != "batch" else None
     return face.end(_find_status(shape), shape, lambda: _format_end(shape, last))
@@ -177,9 +177,9 @@ def _format_end(shape: WorkflowShape, last: dict[str, Any] | None) -> str:
     for run, kept in list_landings(shape):
         landing = {**empty, "run": run, **kept}
         if landing["status"] == "landed" and shape["kind"] != "batch":
-            result += progress.format_landing(landing)
-        elif landing["status"] not in (*progress.FINE, NOT_DONE):
-            result += progress.landing_line(landing)
+            result += landings.format_landing(landing)
+        elif landing["status"] not in (*landings.FINE, NOT_DONE):
+            result += landings.landing_line(landing)
     text = f"{answer}{tables.format_headline(shape)}{result}"
     if shape.get("waits_for_person"):
         follow = f"  it continues after the answer; follow: pancode workflow show -f {shape['workflow']}\n"

@@ -292,7 +292,8 @@ def _receive_webhook(context: ApiContext, call: ApiCall) -> answers.TrackerCalle
     except AccessError as error:
         count_failure(context.core, error)
         raise
-    context.coordinator.hurry()
+    for part in context.coordinator.parts:
+        part.hurry()
     return {"project": call.path["project"]}
 
 

@@ -52,13 +52,14 @@ from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
 from pancode.git.depot import Depot
+from pancode.git.forge.forges import HttpForges
 from pancode.git.log_store import LogStreams
+from pancode.git.port import GitDepot
 from pancode.git.pull_state import PullOpened
 from pancode.interfaces.http.context import ApiContext
 from pancode.kernel.host.single_instance import HomeLock
 from pancode.kernel.records import Action, ActionKind, Run
 from pancode.landing.git.change_store import DepotCode
-from pancode.landing.git.port import GitDepot
 from pancode.pull_requests.hooks import WatchedPulls
 from pancode.pull_requests.model import PullItem, PullItemKind, WatchedPull
 from pancode.queue.queue import RedisBus
@@ -76,7 +77,7 @@ from tests.unit.node_agent.wire import samples
 from tests.unit.pancode.backups.memory import a_record
 from tests.unit.pancode.interfaces.http.world import FACTS, Http, MemoryCoordinator
 from tests.unit.pancode.issues.memory import track_issues
-from tests.unit.pancode.runs.world import Desk, Puppet, entry_of, failed, no_prd
+from tests.unit.pancode.runs.world import Desk, Puppet, entry_of, failed
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
 FILES = {
@@ -174,8 +175,10 @@ class Populated:
         self.coordinator = MemoryCoordinator(self.desk, self.home)
         self.coordinator.streams = self.streams
         track_issues(self.coordinator)
-        self.coordinator.parts[Backups].records.keep(a_record("gpubox"))
-        self.coordinator.code = DepotCode(depot, self.desk.core, no_prd, str)
+        self.coordinator.by_kind[Backups].records.keep(a_record("gpubox"))
+        self.coordinator.code = DepotCode(
+            depot, self.desk.core, self.coordinator.around({}), HttpForges(dict, str, SystemClock())
+        )
         facts = {**FACTS, "home": str(self.home)}
         self.context = ApiContext(self.coordinator, facts, lambda by: None, lambda: "http://127.0.0.1:1")
         self.app = build_app(self.context)

@@ -14,10 +14,10 @@ from pancode.git.depot import Depot
 from pancode.kernel.errors import UnavailableError, WorkspaceError
 from pancode.kernel.records import Run
 from pancode.landing.git.change_store import DepotRepositories
-from pancode.landing.model import LandWay
 from pancode.landing.queue import LandingQueue, landing_rows, report_of
 from pancode.landing.service import Lander
 from pancode.runs import views as query
+from pancode.runs.request import LandWay
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.landing.test_asked import COMMIT, GIT, LandingWorld

@@ -15,13 +15,14 @@ from node_agent.wire.receipt import Exposed
 from node_agent.wire.receipt import GateResult as Signed
 from pancode.fleet import inventory
 from pancode.git.depot import Depot
+from pancode.git.landings import LandingGates, Merged
 from pancode.issues.kept_plans import record_plan
 from pancode.kernel.records import Decision, Run
 from pancode.kernel.states import How
 from pancode.kernel.values import replace
 from pancode.landing.git.change_store import DepotRepositories
 from pancode.landing.judgement import LandingJudge
-from pancode.landing.model import LandingGates, LandWay, Merged
+from pancode.runs.request import LandWay
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.landing.test_asked import LandingWorld

@@ -11,47 +11,37 @@ import pytest
 
 from pancode.app.coordinator import forges_of
 from pancode.config.user_environment import FileSurroundings
-from pancode.git.forge.forges import HttpForges
-from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.cli.output import Face
 from pancode.kernel.errors import ApiError, UsageError
 from pancode.kernel.host.secrets import KeptSecrets
 from pancode.kernel.records import Audit, Run
 from pancode.kernel.values import replace
-from pancode.landing.answers import PullRequestShape
 from pancode.landing.commands import landing
-from pancode.landing.pull_request import PullAsked, must_be_possible, open_pull_request
+from pancode.landing.git.change_store import DepotCode
+from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work
 from tests.integration.forge.fakes import TOKEN, FakeForgejo, serving
-from tests.unit.pancode.interfaces.http.world import MemoryCoordinator, ToldCode
+from tests.unit.pancode.interfaces.http.world import MemoryCoordinator
 from tests.unit.pancode.landing.commands.test_landing import DirectClient
+from tests.unit.pancode.landing.memory import MemoryLandings
 from tests.unit.pancode.landing.test_asked import Lander, LandingWorld
 
 PUSH = ("origin", "agent/x")
 
 
-class LandedCode(ToldCode):
-    """Every landing ends on the branch of a repository that has it."""
+class LandedCode(MemoryLandings):
+    """Every landing ends on the branch of a repository that has it. It opens pull requests as the real one
+    does: by the settings and secrets of the home."""
 
-    def __init__(self, tree: Path) -> None:
+    def __init__(self, tree: Path, home: Path, core: Core) -> None:
         super().__init__()
-        self.tree = tree
+        self.tree, self._core = tree, core
+        self._forges = forges_of(FileSurroundings(home, {}), KeptSecrets(home / "secrets"))
 
     def land(self, *args: Any, **more: Any) -> dict[str, Any]:
         return {**super().land(*args, **more), "tree": str(self.tree), "branch": "agent/x", "made": True}
 
-
-class ForgeCoordinator(MemoryCoordinator):
-    """Opens pull requests as the real one does: by the settings and secrets of its home."""
-
-    def _forges(self) -> HttpForges:
-        return forges_of(FileSurroundings(self.home, {}), KeptSecrets(self.home / "secrets"))
-
-    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None, follow: bool) -> None:
-        must_be_possible(self._forges(), run, remote, kind, follow)
-
-    def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
-        return open_pull_request(self.core, self._forges(), run, asked)
+    check_pull, pull_request = DepotCode.check_pull, DepotCode.pull_request
 
 
 class Place:
@@ -80,8 +70,8 @@ class Place:
         run = self.desk.row(Run, "r-0001")
         with unit_of_work(self.desk.core) as work:
             work.tx.put(replace(run, project=str(self.tree), task="fix the list\nat night"))
-        coordinator = ForgeCoordinator(self.desk, self.home)
-        coordinator.code = self.code = LandedCode(self.tree)
+        coordinator = MemoryCoordinator(self.desk, self.home)
+        coordinator.code = self.code = LandedCode(self.tree, self.home, self.desk.core)
         client = DirectClient(coordinator)
         monkeypatch.setattr(Face, "client", lambda *_, **__: client)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pancode.git.depot import Depot
-from pancode.landing.git.tree.tree_landing import land
-from pancode.landing.model import LandReport, LandRequest
+from pancode.git.landings import LandReport, LandRequest
+from pancode.git.tree.tree_landing import land
 from tests.integration.git.repos import Repo, fingerprint, snap
 
 Act = Callable[[Repo], object]

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from pancode.git.depot import Depot
+from pancode.git.diff import diff_patch
 from pancode.git.log_store import LogStreams
+from pancode.git.merge import commit_of
+from pancode.git.port import GitDepot
 from pancode.kernel.ports import (
     Composition,
     EarlierResult,
@@ -17,9 +20,6 @@ from pancode.kernel.ports import (
     SnapshotRequest,
     SnapshotTaken,
 )
-from pancode.landing.git.diff import diff_patch
-from pancode.landing.git.merge import commit_of
-from pancode.landing.git.port import GitDepot
 from tests.integration.git.repos import Repo
 from tests.integration.git.test_port import StoppedClock
 

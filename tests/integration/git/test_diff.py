@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.landing.git.diff import FileStat, diff_patch, diff_stat, shown_change
+from pancode.git.diff import FileStat, diff_patch, diff_stat, shown_change
 from tests.integration.git.coordinator import Trees, everything
 from tests.integration.git.repos import Repo
 

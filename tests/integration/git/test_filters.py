@@ -11,12 +11,12 @@ import pytest
 
 from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
+from pancode.git.landings import LandRequest, LandStatus, OnBranch
 from pancode.git.runner import GitRefusal
 from pancode.git.snapshot import Snapshot, SnapshotOptions, take_snapshot
+from pancode.git.tree.branch_landing import land_on_branch
+from pancode.git.tree.tree_landing import land
 from pancode.kernel.states import How
-from pancode.landing.git.tree.branch_landing import land_on_branch
-from pancode.landing.git.tree.tree_landing import land
-from pancode.landing.model import LandRequest, LandStatus, OnBranch
 from tests.integration.git.repos import NOW_MS, Repo, fingerprint, tree_of
 
 PLACES = ["tree", "info", "global", "default"]

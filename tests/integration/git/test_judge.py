@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from pancode.git.depot import Depot
+from pancode.git.landings import LandRequest, LandStatus, OnBranch
 from pancode.git.objects import import_tip
 from pancode.git.repository import open_project
 from pancode.git.runner import GitRefusal
-from pancode.landing.git.tree.branch_landing import land_on_branch
-from pancode.landing.model import LandRequest, LandStatus, OnBranch
+from pancode.git.tree.branch_landing import land_on_branch
 
 QUICK, LATER = range(100), range(100, 500)
 NOW_MS = 1_790_000_000_000

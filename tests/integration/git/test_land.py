@@ -11,10 +11,10 @@ import pytest
 
 from node_agent.wire.git import stamp_env
 from pancode.git.depot import Depot
+from pancode.git.landings import Conflict, LandingGates, LandReport, LandRequest, LandStatus, Merged
+from pancode.git.merge import commit_of, publish_snapshot
 from pancode.git.runner import GitRefusal
-from pancode.landing.git.merge import commit_of, publish_snapshot
-from pancode.landing.git.tree.tree_landing import land
-from pancode.landing.model import Conflict, LandingGates, LandReport, LandRequest, LandStatus, Merged
+from pancode.git.tree.tree_landing import land
 from tests.integration.git.coordinator import Act, Trees, edit_a_line, edit_c, everything
 from tests.integration.git.repos import NOW_MS, Repo, fingerprint, snap
 from tests.integration.git.traps import Traps

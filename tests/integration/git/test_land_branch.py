@@ -9,10 +9,10 @@ import pytest
 
 from node_agent.wire.git import GitCall, GitDone
 from pancode.git import repository, runner
+from pancode.git.landings import LandingGates, LandReport, LandRequest, LandStatus, Merged, OnBranch
 from pancode.git.runner import GitRefusal, run_git
+from pancode.git.tree.branch_landing import land_on_branch
 from pancode.kernel.values import replace
-from pancode.landing.git.tree.branch_landing import land_on_branch
-from pancode.landing.model import LandingGates, LandReport, LandRequest, LandStatus, Merged, OnBranch
 from tests.integration.git.coordinator import Trees, edit_c, everything
 from tests.integration.git.repos import NOW_MS
 from tests.integration.git.traps import Traps

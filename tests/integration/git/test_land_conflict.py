@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from pancode.landing.git.base_tree import conflict_state, find_unsettled
-from pancode.landing.git.tree.branch_landing import land_on_branch
-from pancode.landing.model import ConflictState, LandStatus, OnBranch
+from pancode.git.base_tree import conflict_state, find_unsettled
+from pancode.git.landings import ConflictState, LandStatus, OnBranch
+from pancode.git.tree.branch_landing import land_on_branch
 from tests.integration.git.coordinator import LINES, Trees, edit_c
 from tests.integration.git.repos import NOW_MS
 

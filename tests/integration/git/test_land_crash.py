@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pancode.git.depot import Depot
+from pancode.git.landings import LandRequest, LandStatus
 from pancode.git.runner import GitRefusal
-from pancode.landing.git.tree.tree_landing import recover
-from pancode.landing.model import LandRequest, LandStatus
+from pancode.git.tree.tree_landing import recover
 from tests.integration.git.coordinator import LINES, Trees, edit_c, everything
 from tests.integration.git.repos import Repo
 

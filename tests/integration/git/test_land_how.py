@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from pancode.git.landings import LandingGates, LandReport, LandRequest, LandStatus, OnBranch
 from pancode.git.runner import GitRefusal
+from pancode.git.tree.branch_landing import land_on_branch
 from pancode.kernel.states import How
 from pancode.kernel.values import replace
-from pancode.landing.git.tree.branch_landing import land_on_branch
-from pancode.landing.model import LandingGates, LandReport, LandRequest, LandStatus, OnBranch
 from tests.integration.git.coordinator import LINES, Trees, edit_a_line, edit_c
 from tests.integration.git.repos import NOW_MS, Repo
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from pancode.git import runner
+from pancode.git.landings import LandRequest, LandStatus, OnBranch
+from pancode.git.tree.branch_landing import land_on_branch
 from pancode.kernel.states import How
 from pancode.kernel.values import replace
-from pancode.landing.git.tree.branch_landing import land_on_branch
-from pancode.landing.model import LandRequest, LandStatus, OnBranch
 from tests.integration.git.coordinator import LINES, Trees
 from tests.integration.git.repos import NOW_MS, Repo
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from pancode.landing.model import LandingGates, LandReport, LandStatus, Merged
+from pancode.git.landings import LandingGates, LandReport, LandStatus, Merged
 from pancode.landing.service import Landings
 from tests.crowd import crowded
 from tests.integration.git.coordinator import Trees, everything

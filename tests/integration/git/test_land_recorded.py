@@ -10,8 +10,8 @@ from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.landing import queue
 from pancode.landing.git.change_store import DepotRepositories
-from pancode.landing.model import LandWay
 from pancode.landing.service import Lander
+from pancode.runs.request import LandWay
 from pancode.runs.unit_of_work import unit_of_work
 from tests.integration.git.coordinator import Trees, everything
 from tests.unit.pancode.landing.test_asked import LandingWorld

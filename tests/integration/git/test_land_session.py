@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from node_agent.wire.git import decode_path
-from pancode.landing.git.tree.branch_landing import IDLE_MS, MOST_LOOSE, LandingSession, land_on_branch
-from pancode.landing.model import LandReport, LandRequest, LandStatus, OnBranch
+from pancode.git.landings import LandReport, LandRequest, LandStatus, OnBranch
+from pancode.git.tree.branch_landing import IDLE_MS, MOST_LOOSE, LandingSession, land_on_branch
 from tests.integration.git.coordinator import Trees, edit_c
 from tests.integration.git.repos import NOW_MS, Repo, attempt
 

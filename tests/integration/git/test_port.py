@@ -12,9 +12,9 @@ from node_agent.workspace.mirror import make_bare
 from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
 from pancode.git.log_store import LogStreams
+from pancode.git.port import GitDepot
 from pancode.kernel import ports
 from pancode.kernel.errors import UnavailableError, WorkspaceError
-from pancode.landing.git.port import GitDepot
 from tests.integration.git.repos import NOW_MS, PathTransport, Repo, attempt
 
 

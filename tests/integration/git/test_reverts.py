@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
+from pancode.git.landings import LandRequest
+from pancode.git.tree.tree_landing import land
 from pancode.landing.git.reverts import LandedChange, find_reverts
-from pancode.landing.git.tree.tree_landing import land
-from pancode.landing.model import LandRequest
 from tests.integration.git.coordinator import Trees, edit_c
 from tests.integration.git.repos import NOW_MS
 

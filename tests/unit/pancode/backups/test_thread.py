@@ -45,7 +45,7 @@ class Copying:
             here = reach_to(Target("desk", "127.0.0.1", 0, ""), local=True)
             work.tx.put(Node("desk", 1, here.data(), {}, 4))
         self.part, self.place = make_backups(self.core, self.home, BackupSettings(**settings))
-        self.world.coordinator.parts[Backups] = self.part
+        self.world.coordinator.by_kind[Backups] = self.part
         self.thread = self.part
         self.http = self.world.http
 

@@ -39,7 +39,7 @@ class Tracking(IssueTracking):
 
 def track_issues(coordinator: MemoryCoordinator) -> Tracking:
     """Give this coordinator trackers in memory."""
-    made = coordinator.parts[IssueTracking] = Tracking(coordinator.core, coordinator.around)
+    made = coordinator.by_kind[IssueTracking] = Tracking(coordinator.core, coordinator.around)
     return made
 
 

@@ -65,7 +65,7 @@ def watched(tmp_path: Path) -> World:
 
 
 def trackers_of(world: World) -> MemoryTrackers:
-    found: MemoryTrackers = world.coordinator.parts[IssueTracking].trackers
+    found: MemoryTrackers = world.coordinator.by_kind[IssueTracking].trackers
     return found
 
 

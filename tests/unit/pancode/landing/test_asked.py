@@ -15,13 +15,13 @@ from pancode.kernel.records import Action, Audit, EndedRun, Run
 from pancode.kernel.states import How
 from pancode.kernel.values import replace
 from pancode.landing import queue as asked
-from pancode.landing.model import LandWay
 from pancode.landing.queue import LandingQueue, drop_change
 from pancode.landing.rules import LANDED_MS, Reverted
 from pancode.people.service import deny_run
 from pancode.runs import views as query
 from pancode.runs.core import Core
 from pancode.runs.receipts.trust import REVERTED, is_open
+from pancode.runs.request import LandWay
 from pancode.runs.stop import stop_run
 from pancode.runs.unit_of_work import unit_of_work
 from tests.unit.pancode.runs.test_lost_told import silence

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pancode.git.landings import with_trailers
 from pancode.kernel.states import How
-from pancode.landing.model import LandWay
-from pancode.landing.pull_request import with_trailers
+from pancode.runs.request import LandWay
 
 TRAILERS = ("Pancode-Run: r-1", "Pancode-Receipt: sha256:a")
 END = "\n\nPancode-Run: r-1\nPancode-Receipt: sha256:a\n"

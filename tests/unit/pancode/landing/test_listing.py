@@ -12,8 +12,8 @@ from pancode.kernel.records import EndedRun, Run
 from pancode.kernel.states import How
 from pancode.kernel.values import replace
 from pancode.landing import queue
-from pancode.landing.model import LandWay
 from pancode.reports.brief import make_brief
+from pancode.runs.request import LandWay
 from pancode.workflows.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from tests.unit.pancode.landing.test_asked import COMMIT, GIT, Lander, LandingWorld
 from tests.unit.pancode.runs.world import failed

@@ -13,27 +13,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.wire.failure import Outcome
-from pancode.kernel.errors import UsageError, WorkspaceError
-from pancode.kernel.records import Run, RunState
-from pancode.kernel.states import How
-from pancode.kernel.values import replace
-from pancode.kernel.visitors import AccessError, AccessScope, Visitor, set_asker
-from pancode.landing import queue
-from pancode.landing.judgement import LandingJudge, Repositories
-from pancode.landing.model import (
+from pancode.git.landings import (
     CalledOff,
     Gates,
     LandingGates,
     LandReport,
     LandRequest,
     LandStatus,
-    LandWay,
     Merged,
+    Repositories,
 )
+from pancode.kernel.errors import UsageError, WorkspaceError
+from pancode.kernel.records import Run, RunState
+from pancode.kernel.states import How
+from pancode.kernel.values import replace
+from pancode.kernel.visitors import AccessError, AccessScope, Visitor, set_asker
+from pancode.landing import queue
+from pancode.landing.judgement import LandingJudge
 from pancode.landing.queue import LandingWish
 from pancode.landing.rules import require_gates
 from pancode.landing.service import Lander
 from pancode.runs.receipts.trust import passed_gates
+from pancode.runs.request import LandWay
 from pancode.runs.whole_changes import change_begins, change_of
 from tests.unit.pancode.kernel.test_visitors import TOKEN
 from tests.unit.pancode.runs.world import Desk, a_run, no_prd

@@ -30,7 +30,7 @@ from pancode import __version__
 from pancode.app.features import FEATURES
 from pancode.budget import books
 from pancode.fleet import inventory
-from pancode.kernel.ports import Composed, Composition, ResultPlace, SnapshotRequest, SnapshotTaken
+from pancode.kernel.ports import Composed, Composition, Preview, ResultPlace, SnapshotRequest, SnapshotTaken
 from pancode.kernel.records import Audit, Balance, BookEntry, Node, Record, Run
 from pancode.runs import keyring
 from pancode.runs.core import ControlSettings, Core, Ports
@@ -63,6 +63,9 @@ class HonestDepot:
 
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
         return SnapshotTaken("demo-1234", None, "a" * 40, "sha1", tree=self.tree)
+
+    def preview(self, project: str, folder: str, allowed: tuple[str, ...]) -> Preview:
+        return Preview("c" * 40, "main", ("a.txt",), ("secret.env",), ("b.bin is large",))
 
     def tree_now(self, project: str, allowed: tuple[str, ...]) -> str:
         return self.tree

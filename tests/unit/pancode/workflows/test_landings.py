@@ -12,7 +12,7 @@ from node_agent.wire.receipt import GateResult
 from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.records import Action, ActionKind, Run
 from pancode.landing import queue as asked
-from pancode.landing.model import LandWay
+from pancode.runs.request import LandWay
 from pancode.schedules.records import Schedule
 from pancode.schedules.work import work_of
 from pancode.workflows.planned import PlannedWorkflow

@@ -410,7 +410,7 @@ def test_a_diff_is_bytes_and_a_landing_is_told(world: World) -> None:
     run = world.dispatch()["run"]
     assert world.http.get(f"/v1/runs/{run}/diff").content.endswith(b"\xff\n")
     assert world.http.post(f"/v1/runs/{run}/land", {}).json()["status"] == "landed"
-    world.coordinator.told_of_landings = "SHOP-12 is closed"
+    world.coordinator.code.told_of_landings = "SHOP-12 is closed"
     assert world.http.post(f"/v1/runs/{run}/land", {}).json()["tracker"] == "SHOP-12 is closed"
     assert "tracker" not in world.http.post(f"/v1/runs/{run}/land", {"wait": False}).json()
 

@@ -14,11 +14,11 @@ from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import AccessScope
 from pancode.landing import queue
-from pancode.landing.model import LandWay
+from pancode.runs.request import LandWay
 from pancode.workflows.advancing import Advancing
 from pancode.workflows.step_start import StepStarter
 from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld, browser_of, code_of
-from tests.unit.pancode.interfaces.http.world import ToldCode
+from tests.unit.pancode.landing.memory import MemoryLandings
 from tests.unit.pancode.runs.world import facts, failed
 
 OPERATE, ANSWER, ADMIN = AccessScope.OPERATE, AccessScope.ANSWER, AccessScope.ADMIN
@@ -31,7 +31,7 @@ WORK = {
 }
 
 
-class QueuedCode(ToldCode):
+class QueuedCode(MemoryLandings):
     """Landings are asked for as they are, and none is carried out."""
 
     def __init__(self, world: ListenerWorld) -> None:

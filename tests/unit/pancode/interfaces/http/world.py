@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx2
@@ -28,22 +28,21 @@ from pancode.config.user_environment import FileSurroundings
 from pancode.fleet import inventory
 from pancode.fleet.acts import Caller, NodeResult, NodeSpec, Progress, ProgressLine
 from pancode.fleet.answers import TroubleShape
+from pancode.fleet.part import CoordinatorPart
 from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.fleet.standing import Held
-from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.http.context import ApiContext as ApiDesk
 from pancode.interfaces.http.routing import FOLDER
-from pancode.kernel.errors import NotFoundError, PancodeError, UsageError, WorkspaceError
+from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.node import NodeState
-from pancode.kernel.records import Node, Run
-from pancode.landing.answers import PullRequestShape
-from pancode.landing.model import LandWay
-from pancode.landing.pull_request import PullAsked
+from pancode.kernel.records import Node
+from pancode.landing.git.change_store import DepotCode
 from pancode.pull_requests.hooks import WatchedPulls
 from pancode.runs import keyring
 from pancode.runs.core import Core
 from pancode.skills.assignment import find_skills
 from tests.unit.pancode.backups.memory import make_backups
+from tests.unit.pancode.landing.memory import MemoryLandings
 from tests.unit.pancode.pull_requests.memory import MemoryPulls
 from tests.unit.pancode.runs.world import Desk, Puppet
 
@@ -180,43 +179,6 @@ class ToldFleet:
         return [{"node": "n1", "what": "reached", "ok": True, "fix": ""}]
 
 
-class ToldCode:
-    """diff and land without git."""
-
-    def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> dict[str, Any]:
-        taken = {"changed": ["a.txt"], "untracked": ["secret.env"], "warnings": ["b.bin is large"]}
-        return {"branch": "main", "head": "c" * 40, **taken}
-
-    def diff(self, run: Run, stat: bool) -> bytes:
-        return b"--- a\n+++ b\xff\n"
-
-    def __init__(self) -> None:
-        self.ways: list[LandWay] = []
-
-    def land(self, run: Run, asked: LandWay, wait: bool = True) -> dict[str, Any]:
-        self.ways.append(asked)
-        if not wait:
-            return {"status": "waiting", "place": 2}
-        if run.landed == "conflict":
-            raise WorkspaceError("a conflict in a.txt", why="changed here and by the run", fix="look")
-        told: dict[str, Any] = {"conflicts": [], "gate": None, "recovered": None}
-        where = {"tree": "/home/ana/project", "branch": "main"}
-        return {"status": "landed", "commit": "c" * 40, "files": ["a.txt"], **where, **told}
-
-    def resolve(self, around: object, run: Run, asked: LandWay) -> dict[str, Any]:
-        words = {"reason": "queued", "agent": "builder", "chosen": ""}
-        return {"run": "r-0002", "state": "pending", **words, "warnings": []}
-
-    def landings(self, before_run: Run | None = None) -> list[dict[str, Any]]:
-        return []
-
-    def look_for_reverts(self) -> dict[str, str]:
-        return {}
-
-    def call_off(self, run: Run) -> list[dict[str, Any]]:
-        return []
-
-
 class MemoryCoordinator:
     """pancode.interfaces.http.context.CoordinatorApi on memory."""
 
@@ -224,26 +186,23 @@ class MemoryCoordinator:
         self.context = context
         self.home = home
         self.fleet: Any = ToldFleet(context)
-        self.code: Any = ToldCode()
         self.streams: Any = MemoryStreams()
         self.kept_files = MemoryFiles()
         self.story: list[str] = []
         self.inside: Sequence[AttemptId] | None = ()
         self.figures_at: ListenAddress | None = None
         self.rules, self.kept = NotifyRules(), dict[str, str]()
-        self.pulls: list[tuple[str, PullAsked]] = []
-        self.forge_error: PancodeError | None = None
         self.listener: ApiListener | None = None
         self.change_makers = CHANGE_MAKERS
         self.shut: list[TroubleShape] = []
         self.chosen = KeptSettings(home, {}, home / "none.yaml")
         self.own_agents = OwnAgents(home, {})
-        self.parts: dict[type, Any] = {
+        self.by_kind: dict[type, Any] = {
             KeptCheckouts: KeptCheckouts(home),
             Backups: make_backups(context.core, home)[0],
+            DepotCode: MemoryLandings(),
             WatchedPulls: MemoryPulls(context.core, self.around),
         }
-        self.told_of_landings = ""
         self.held: Held | None = None
 
     @property
@@ -274,32 +233,22 @@ class MemoryCoordinator:
             raise NotFoundError(f"there is no secret {name}", code="no_secret")
         return self.kept[name]
 
+    @property
+    def parts(self) -> Sequence[CoordinatorPart]:
+        return tuple(self.by_kind.values())
+
+    @property
+    def code(self) -> Any:
+        """The landings, which tests replace."""
+        return self.by_kind[DepotCode]
+
+    @code.setter
+    def code(self, made: DepotCode) -> None:
+        self.by_kind[DepotCode] = made
+
     def part(self, kind: type[P]) -> P:
-        found: P = self.parts[kind]
+        found: P = self.by_kind[kind]
         return found
-
-    def hurry(self) -> None:
-        for part in self.parts.values():
-            part.hurry()
-
-    def describe_landing(self, run: Run) -> str:
-        return self.told_of_landings
-
-    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None, follow: bool) -> None:
-        if self.forge_error is not None:
-            raise self.forge_error
-
-    def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
-        self.pulls.append((run.id, asked))
-        if self.forge_error is not None:
-            raise self.forge_error
-        where = {
-            "url": "https://git.example.org/o/r/pulls/7",
-            "forge": "forgejo",
-            "repository": "git.example.org/o/r",
-            "branch": asked.branch,
-        }
-        return cast("PullRequestShape", {"run": run.id, "number": 7, "base": "main", "fresh": True, **where})
 
     def closed(self) -> Sequence[TroubleShape]:
         return self.shut

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from pancode.git.forge_rules import ForgeKind
+from pancode.interfaces.cli import landings
 from pancode.interfaces.cli.follow import _format_landing, add_tracker
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ApiError, RefusedError, UsageError
 from pancode.kernel.route import path_in
 from pancode.landing.answers import LANDINGS, REVIEW
-from pancode.landing.commands import landing, progress
+from pancode.landing.commands import landing
 from pancode.landing.commands.landing import PullWanted
 from pancode.runs.answers import LandingShape
 from tests.unit.pancode.interfaces.http.world import MemoryCoordinator, client_of
@@ -76,7 +77,7 @@ def test_options_that_fit() -> None:
 def test_it_is_asked_for_after_the_push(desk: MemoryCoordinator, capsys: pytest.CaptureFixture[str]) -> None:
     client, face = DirectClient(desk), Face(False)
     done = landing.pull_request(face, client, report(), PullWanted("words", ForgeKind.FORGEJO))
-    ((run, asked),) = desk.pulls
+    ((run, asked),) = desk.code.pulls
     assert (run, asked.remote, asked.branch, asked.message) == ("r-0001", "origin", "agent/x", "words")
     assert asked.kind is ForgeKind.FORGEJO and not asked.follow
     assert landing.pull_line(done) == "  pull request: https://git.example.org/o/r/pulls/7\n"
@@ -84,15 +85,15 @@ def test_it_is_asked_for_after_the_push(desk: MemoryCoordinator, capsys: pytest.
     assert "(open already)" in landing.pull_line(done)
     held = {"run": "r-0001", "status": "called off"}
     assert landing.pull_request(face, client, held, PullWanted()) == held and landing.pull_line(held) == ""
-    assert len(desk.pulls) == 1
+    assert len(desk.code.pulls) == 1
     landing.pull_request(face, client, report(), PullWanted(follow=True))
-    assert desk.pulls[1][1].follow
+    assert desk.code.pulls[1][1].follow
     with pytest.raises(UsageError, check=lambda error: "--pull-request" in error.fix):
         landing.land(run="r-0001", push_to=PUSH, follow=True, face=face)
 
 
 def test_a_refusal_says_what_stands_and_how_to_go_on(desk: MemoryCoordinator) -> None:
-    desk.forge_error = RefusedError(
+    desk.code.forge_error = RefusedError(
         "no", why="HTTP 403", fix="pancode config secret forge", code="forge_forbidden"
     )
     with pytest.raises(Exception, match="no") as caught:
@@ -110,15 +111,15 @@ def test_a_refusal_says_what_stands_and_how_to_go_on(desk: MemoryCoordinator) ->
 )  # fmt: skip
 def test_a_bad_request_asks_no_forge(desk: MemoryCoordinator, body: dict[str, Any]) -> None:
     answer = client_of(desk).post("/v1/runs/r-0001/pull-request", body)
-    assert 400 <= answer.status_code < 500 and desk.pulls == []
+    assert 400 <= answer.status_code < 500 and desk.code.pulls == []
 
 
 def test_the_line_of_a_tracker_follows_each_landing(desk: MemoryCoordinator) -> None:
-    desk.told_of_landings = "SHOP-12 is closed"
+    desk.code.told_of_landings = "SHOP-12 is closed"
     landing_shape: LandingShape = {"status": "landed", "files": ["a"], "tree": "/shop", "branch": "main"}
     add_tracker(DirectClient(desk), "r-0001", landing_shape)
     shown = {"run": "r-0001", **landing_shape}
-    assert progress.landing_line(shown).endswith("not committed\n  tracker: SHOP-12 is closed\n")
+    assert landings.landing_line(shown).endswith("not committed\n  tracker: SHOP-12 is closed\n")
     assert _format_landing(landing_shape).endswith("not committed\n  tracker: SHOP-12 is closed")
     waiting: LandingShape = {"status": "conflict", "why": "it does not apply"}
     add_tracker(DirectClient(desk), "r-0001", waiting)

@@ -11,14 +11,15 @@ import pytest
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.git.depot import Depot
+from pancode.git.landings import Conflict, ConflictState
 from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.landing import queue
 from pancode.landing.git.change_store import DepotRepositories
-from pancode.landing.model import Conflict, ConflictState, LandWay
 from pancode.landing.service import Lander, resolve_conflict
 from pancode.runs.life.continuations import continue_request
+from pancode.runs.request import LandWay
 from pancode.runs.retry import dispatch_again, request_of
 from pancode.runs.run_continuation import continue_run
 from tests.unit.pancode.interfaces.http.world import World

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import UserQuestion
+from pancode.fleet.part import CoordinatorPart
 from pancode.kernel.records import Audit, FeedEvent, Run
 from pancode.kernel.values import replace
 from pancode.runs.inbox_answers import list_inbox
 from pancode.runs.life.inbox import list_yes_flags
-from tests.unit.pancode.interfaces.http.world import ToldCode, World
+from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import facts, failed
 
 
@@ -163,21 +165,20 @@ def test_a_landing_is_approved_once(world: World) -> None:
     assert told["code"] == "bad_value" and len(items(world)) == 1
 
 
-class CountingCode(ToldCode):
+class Counting(CoordinatorPart):
     """Counts the landings that are called off."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.off: list[str] = []
 
-    def call_off(self, run: Run) -> list[dict[str, Any]]:
+    def call_off(self, run: Run) -> Sequence[Mapping[str, object]]:
         self.off.append(run.id)
-        return []
+        return ()
 
 
 def test_a_no_to_what_does_not_wait_calls_no_landing_off(world: World) -> None:
-    run, code = held(world), CountingCode()
-    world.coordinator.code = code
+    run, code = held(world), Counting()
+    world.coordinator.by_kind[Counting] = code
     world.http.post(f"/v1/runs/{run}/deny", {"by": "bob"}).json()
     assert code.off == [run]
     assert world.problem("POST", f"/v1/runs/{run}/deny", {})["code"] == "nothing_asked"

@@ -9,7 +9,7 @@ from node_agent.wire.signing import SigningKey
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.rows import dump_facets
 from pancode.landing.judgement import judging_run
-from pancode.landing.model import RequiredGates
+from pancode.landing.rules import RequiredGates
 from pancode.runs.facts import Provision
 from pancode.runs.life.jobs import seal_copied
 from tests.unit.pancode.runs.world import Desk, Puppet

@@ -15,12 +15,11 @@ from node_agent.wire.job import Job
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import CallAsked, Isolation
 from node_agent.wire.receipt import SuspendReason, TurnMessage
-from pancode.interfaces.cli import follow
+from pancode.interfaces.cli import follow, landings
 from pancode.interfaces.cli.output import Face
 from pancode.kernel.errors import ApiError, UnavailableError, WorkspaceError
 from pancode.kernel.records import Run, StoredReceipt
 from pancode.kernel.values import replace
-from pancode.landing.commands import progress
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.landing.commands.test_landing import DirectClient
 from tests.unit.pancode.landing.test_asked import COMMIT, GIT
@@ -118,7 +117,7 @@ def test_a_landing_lets_the_session_rest_behind_its_turn_and_says_so(
         lambda: begin(world),  # the last run is another one then
         lambda: rested(world, job),
     )
-    answer = progress.land_and_wait(Face(as_json=False), client(world), named or run, {"wait": True})
+    answer = landings.land_and_wait(Face(as_json=False), client(world), named or run, {"wait": True})
     assert (answer["run"], answer["status"]) == (second, "landed")
     (rest,) = sent(world)
     assert (rest.what, rest.number) == ("rest", 1), "once, and no turn is cancelled"

@@ -7,25 +7,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node_agent.wire.clock import Clock
+from node_agent.wire.git import checked_object, decode_path, split_nul
 from node_agent.wire.identity import AttemptId
+from pancode.git.base_tree import compose_commit
 from pancode.git.depot import Depot
+from pancode.git.diff import format_history, shown_change
 from pancode.git.file_list import ListingLimits
 from pancode.git.log_store import LogStreams
+from pancode.git.merge import publish_snapshot
 from pancode.git.repository import open_project
-from pancode.git.runner import GitFailure, GitRefusal
-from pancode.git.snapshot import SnapshotOptions, take_snapshot, tree_now
+from pancode.git.runner import Git, GitFailure, GitRefusal, any_owner_env
+from pancode.git.snapshot import SnapshotOptions, preview_snapshot, take_snapshot, tree_now
 from pancode.kernel.errors import UnavailableError
-from pancode.kernel.ports import Composed, Composition, ResultPlace, SnapshotRequest, SnapshotTaken
-from pancode.landing.git.base_tree import (
-    ahead_and_behind,
-    compose_commit,
-    file_names,
-    lines_changed,
-    read_file,
-)
-from pancode.landing.git.diff import format_history, shown_change
-from pancode.landing.git.merge import publish_snapshot
+from pancode.kernel.ports import Composed, Composition, Preview, ResultPlace, SnapshotRequest, SnapshotTaken
 
+MOST_COMMITS = 10_000
+"""The most commits that are counted between a result and its base."""
 PRINTED, ANSWER = "out", "answer"
 """The output stream that contains the answer: of a script, and of an agent."""
 
@@ -57,6 +54,11 @@ class GitDepot:
             tree=snapshot.tree,
         )
 
+    def preview(self, project: str, folder: str, allowed: tuple[str, ...]) -> Preview:
+        """Return what a snapshot would contain. Raises GitRefusal as `snapshot` does."""
+        options = SnapshotOptions(0, replace(self.limits, allowed=allowed), self.environ, folder)
+        return preview_snapshot(Path(project), options)
+
     def tree_now(self, project: str, allowed: tuple[str, ...]) -> str:
         """Return the id of the tree of the current files. Raises GitRefusal with paths and fix."""
         self._must_have_room()
@@ -74,23 +76,37 @@ class GitDepot:
 
     def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
         """Return a file of a result; None if it does not exist or is larger than `most` bytes."""
-        return read_file(self.depot, repo, commit, path, most)
+        git, name = self.depot.git(repo), f"{commit}:{path}"
+        size = git.ask("cat-file", "-s", name)
+        kind = git.ask("cat-file", "-t", name).text()
+        if not size.ok or kind != "blob" or int(size.text()) > most:
+            return None
+        return bytes(git.must("cat-file", "blob", name).out)
 
     def has_commit(self, repo: str, commit: str) -> bool:
         """Whether the depot has the commit; False too if the depot does not have the repository."""
         return self.depot.has_commit(repo, commit)
 
     def file_names(self, repo: str, commit: str) -> list[str]:
-        """Return the names of all files of a result."""
-        return file_names(self.depot, repo, commit)
+        """Return the names of all files of a result; bytes that are not UTF-8 are escaped as \\xNN."""
+        found = split_nul(self.depot.git(repo).must("ls-tree", "-r", "-z", "--name-only", commit).out)
+        return [decode_path(name) for name in found]
 
     def lines_changed(self, repo: str, old: str, new: str) -> int:
-        """Return the number of added and removed lines."""
-        return lines_changed(self.depot, repo, old, new)
+        """Return the number of added plus removed lines; a binary file counts as one line."""
+        rows = (
+            self.depot.git(repo).text("diff-tree", "-r", "--numstat", "--no-renames", old, new).splitlines()
+        )
+        counts = [row.split("\t")[:2] for row in rows if row.count("\t") >= 2]
+        return sum(sum(int(n) if n.isdigit() else 1 for n in pair) for pair in counts)
 
     def ahead_and_behind(self, project: str, result: ResultPlace) -> tuple[int | None, int | None]:
-        """Count the result's own commits, and the project's commits since the base; None: unknown."""
-        return ahead_and_behind(Path(project), self.depot, result)
+        """Count the result's own commits, and the project's commits since the base; None: unknown. The latter
+        are counted in the project, because the depot gets a user's commits only with a snapshot."""
+        ahead = _count_commits(lambda: self.depot.git(result.repo), result.commit, result.since)
+        if result.base is None:
+            return ahead, None
+        return ahead, _count_commits(lambda: Git(Path(project), any_owner_env()), "HEAD", result.base)
 
     def shown_change(self, repo: str, old: str, new: str, most: int, hides: Callable[[str], bool]) -> bytes:
         """Return the change between two commits as a patch. `hides`: files that its reader may not read."""
@@ -133,3 +149,13 @@ class GitDepot:
     def blob_part(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
         """Return up to `limit` bytes of this log; empty if there are none."""
         return self.streams.read(identity, name, offset, limit)
+
+
+def _count_commits(git: Callable[[], Git], tip: str, since: str) -> int | None:
+    """Return the number of commits; None if a commit or the repository is gone (rewritten or pruned)."""
+    try:
+        most, below = f"--max-count={MOST_COMMITS}", f"^{checked_object(since)}"
+        done = git().ask("rev-list", "--count", most, tip, below, "--")
+    except (GitFailure, GitRefusal, OSError, ValueError):
+        return None
+    return int(done.text()) if done.ok else None

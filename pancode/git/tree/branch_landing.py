@@ -11,18 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from node_agent.wire.git import GitCall, decode_path, with_config
+from pancode.git import landings as land_values
 from pancode.git.depot import Depot
 from pancode.git.file_list import unless_filtered
+from pancode.git.merge import tree_of
+from pancode.git.merge_rules import rules_of
 from pancode.git.objects import copy_objects, import_tip, write_commit
 from pancode.git.repository import GitProject, open_project, read_identity
 from pancode.git.runner import GitFailure, GitRefusal, must_git, translate_os_errors
+from pancode.git.tree import tree_landing
+from pancode.git.tree.steps import ABSENT, GITLINK, HEADS, FreeBranch, free_branch
 from pancode.git.tree_lock import CalledOffError, unless_called_off
 from pancode.kernel.states import How
-from pancode.landing import model as land_values
-from pancode.landing.git.merge import tree_of
-from pancode.landing.git.merge_rules import rules_of
-from pancode.landing.git.tree import tree_landing
-from pancode.landing.git.tree.steps import ABSENT, GITLINK, HEADS, FreeBranch, free_branch
 
 IDLE_MS = 3_000
 """For how many ms a landing reuses settings read by an earlier one, if no settings file has changed."""

@@ -10,17 +10,8 @@ from pathlib import Path
 from node_agent.wire.git import Change, checked_object, decode_path, split_nul
 from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
-from pancode.git.objects import import_base
-from pancode.git.repository import GitProject, open_project
-from pancode.git.runner import Git, GitRefusal, translate_os_errors
-from pancode.git.snapshot import capture_tree, index_copy
-from pancode.git.tree_lock import CalledOffError, lock_tree, unless_called_off
-from pancode.kernel.states import How
-from pancode.landing.git.merge import changes_between, merge_change, patch_ids, stage_files, tree_of
-from pancode.landing.git.merge_rules import MergeRules, rules_of
-from pancode.landing.git.tree.journal import Checkpoint, LandingJournal, TreeChanged
-from pancode.landing.git.tree.steps import find_forbidden, own_content, steps_of, unless_in_progress
-from pancode.landing.model import (
+from pancode.git.landings import (
+    RUN,
     CalledOff,
     Conflict,
     Gates,
@@ -30,8 +21,18 @@ from pancode.landing.model import (
     LandStatus,
     Merged,
     OnBranch,
+    with_trailers,
 )
-from pancode.landing.pull_request import RUN, with_trailers
+from pancode.git.merge import changes_between, merge_change, patch_ids, stage_files, tree_of
+from pancode.git.merge_rules import MergeRules, rules_of
+from pancode.git.objects import import_base
+from pancode.git.repository import GitProject, open_project
+from pancode.git.runner import Git, GitRefusal, translate_os_errors
+from pancode.git.snapshot import capture_tree, index_copy
+from pancode.git.tree.journal import Checkpoint, LandingJournal, TreeChanged
+from pancode.git.tree.steps import find_forbidden, own_content, steps_of, unless_in_progress
+from pancode.git.tree_lock import CalledOffError, lock_tree, unless_called_off
+from pancode.kernel.states import How
 
 FOLDER, LINK = "040000", "120000"
 """The modes of a folder and of a symbolic link in a git tree."""

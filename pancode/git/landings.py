@@ -1,95 +1,17 @@
-"""The values of a landing: the change, how it lands, the verdict of its gates, and how it ended."""
+"""The values of a landing in a repository, the port to repositories, and the message of a landed commit."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Protocol
 
+from node_agent.policy.deciding import FileTree
+from pancode.kernel.records import Run
 from pancode.kernel.states import How
-from pancode.kernel.values import replace
-
-
-@dataclass(frozen=True, slots=True)
-class LandWay:
-    """How to land a change. `branch`: as commits on this branch, with `message`; empty: into the files.
-
-    A user's approvals: `with_commands` of files that decide what runs next, `with_secret` of a secret,
-    `anyway` of a change with a run that did not end well, and `without_gates` of leaving out these gates,
-    each named by its text.
-    """
-
-    by: str
-    gates: bool = True
-    branch: str = ""
-    message: str = ""
-    with_commands: bool = False
-    with_secret: bool = False
-    how: How = How.SQUASH
-    """How the change becomes commits; used only with `branch`."""
-    approves: bool = False
-    """Whether the landing answers an item of the inbox; if that item no longer waits, nothing is landed."""
-    anyway: bool = False
-    without_gates: tuple[str, ...] = ()
-    author: Mapping[str, str] = field(default_factory=dict)
-    """Git's variables of author and committer in the environment of the user who lands."""
-
-    @property
-    def says_yes(self) -> bool:
-        """Whether the value contains a user's approval of anything that would prevent the landing."""
-        leaves_out = not self.gates or bool(self.without_gates)
-        return self.with_commands or self.with_secret or self.anyway or leaves_out
-
-    def without_yes(self) -> LandWay:
-        """Return a copy without any approvals."""
-        return replace(
-            self, gates=True, without_gates=(), with_commands=False, with_secret=False, anyway=False
-        )
-
-    def to_row(self) -> dict[str, object]:
-        """Return the value in the form that the ledger stores."""
-        row: dict[str, object] = {one.name: getattr(self, one.name) for one in fields(self)}
-        return row | {"how": self.how.value, "without_gates": list(self.without_gates)}
-
-    @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> LandWay:
-        """Return the value from the form that the ledger stores."""
-        known = {one.name: row[one.name] for one in fields(cls) if one.name in row}
-        without = tuple(known.get("without_gates", ()))
-        return cls(**{**known, "how": How(known.get("how", How.SQUASH)), "without_gates": without})
-
-
-@dataclass(frozen=True, slots=True)
-class RequiredGate:
-    """A gate that a landing requires. `run`: the newest run of the change that requires the gate."""
-
-    argv: tuple[str, ...]
-    name: str
-    run: str
-
-    @property
-    def text(self) -> str:
-        """Return the gate's command as a user types it."""
-        return shlex.join(self.argv)
-
-    def is_named(self, text: str) -> bool:
-        """Whether a user who types this text means this gate."""
-        try:
-            return tuple(shlex.split(text)) == self.argv
-        except ValueError:
-            return False
-
-
-@dataclass(frozen=True, slots=True)
-class RequiredGates:
-    """The gates of all runs of a change without duplicates, and the set-up commands that they need.
-    `left_out`: the gates that a user has left out."""
-
-    gates: tuple[RequiredGate, ...]
-    setup: tuple[tuple[str, ...], ...]
-    left_out: tuple[RequiredGate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,3 +132,61 @@ Gates = Callable[[Merged], LandingGates]
 
 CalledOff = Callable[[], bool]
 """Whether a user has called the landing off; checked repeatedly until the files are written."""
+
+
+class Repositories(Protocol):
+    """Port to the users' repositories. Raises WorkspaceError for every failure; the user's files and branches
+    do not change then."""
+
+    def into_files(self, project: str, request: LandRequest, gates: Gates, off: CalledOff) -> LandReport:
+        """Merge the result into the files around `project`, as uncommitted edits. Idempotent: a change that
+        is already there gives `nothing to land`. `off` can stop the landing until its first write."""
+
+    def onto_branch(
+        self, project: str, request: LandRequest, target: OnBranch, gates: Gates, off: CalledOff
+    ) -> LandReport:
+        """Commit the result on a branch; files, index, other branches stay. Idempotent like `into_files`."""
+
+    def conflict(self, project: str, request: LandRequest, branch: str) -> ConflictState:
+        """Return both sides of a conflict as a commit in the depot. No listed files means no conflict."""
+
+    def unsettled(self, repo: str, marked: str, result: str, files: Iterable[str]) -> tuple[Conflict, ...]:
+        """Return those of `files`, in conflict in the commit `marked`, that `result` has not resolved."""
+
+    def commit_of(self, repo: str, tree: str, base: str | None) -> str:
+        """Return a commit of a tree of the depot; equal input gives the same commit."""
+
+    def files_of(self, repo: str, tree: str) -> FileTree:
+        """Return the files of a tree of the depot."""
+
+    def offer(self, repo: str, run: str, commit: str, base: str | None) -> None:
+        """Make a commit of the depot the snapshot of a run, so that nodes can fetch it. Idempotent."""
+
+
+RUN, AGENT, RECEIPT = "Pancode-Run", "Pancode-Agent", "Pancode-Receipt"
+_TITLE = 72
+_OURS = re.compile(rf"\s*({RUN}|{AGENT}|{RECEIPT})\s*:", re.IGNORECASE)
+_TRAILER = re.compile(r"[A-Za-z0-9-]+: \S")
+
+
+def message_of(run: Run, text: str) -> str:
+    """Return the commit message that the user wrote, or else the first line of the run's task."""
+    lines = run.task.strip().splitlines() or [run.id]
+    return text.strip() or lines[0][:_TITLE]
+
+
+def trailers_of(run: Run) -> tuple[str, ...]:
+    """Return trailers of a run's change: the run, the agent, and the digest of the receipt that proves it."""
+    receipt = run.result.get("receipt")
+    proof = (f"{RECEIPT}: {receipt}",) if isinstance(receipt, str) and receipt else ()
+    return (f"{RUN}: {run.id}", f"{AGENT}: {run.agent}", *proof)
+
+
+def with_trailers(message: str, trailers: tuple[str, ...]) -> str:
+    """Return the message with these trailers; lines in it that imitate PanCode's trailers are removed."""
+    kept = [line for line in message.strip().splitlines() if not _OURS.match(line)]
+    text = "".join(one for one in "\n".join(kept) if one in "\n\t" or unicodedata.category(one) != "Cc")
+    text = text.strip()
+    body, _, last = text.rpartition("\n\n")
+    own = bool(body) and all(_TRAILER.match(line) for line in last.splitlines())
+    return f"{text}{chr(10) if own else chr(10) * 2}{chr(10).join(trailers)}\n" if trailers else f"{text}\n"

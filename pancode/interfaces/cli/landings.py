@@ -13,7 +13,7 @@ from pancode.interfaces.cli.terminal import escape_line, escape_lines
 from pancode.interfaces.client.client import LAND_S, Client
 from pancode.kernel.errors import ApiError, PancodeError
 from pancode.kernel.formatting import count_noun
-from pancode.landing.answers import CALL_OFF, LAND, CalledOffRow, LandAnswer
+from pancode.runs.answers import CALL_OFF, LAND, CalledOffRow, LandAnswer
 
 ELSEWHERE, HELD = "other_repository", "held"
 """The codes of refusals that a user can override with an option."""

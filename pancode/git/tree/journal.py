@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pancode.git.runner import GitRefusal
-from pancode.landing.git.tree.steps import FileIdentity, FileStep, missing_folders
+from pancode.git.tree.steps import FileIdentity, FileStep, missing_folders
 
 Checkpoint = Callable[[str], None]
 """Called with a name before each change of the files; a test ends the process there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from node_agent.wire.git import checked_object, decode_path, result_prefix, spli
 from pancode.git.conflict_markers import has_markers
 from pancode.git.depot import Depot
 from pancode.git.file_list import ListingLimits
+from pancode.git.landings import Conflict, ConflictState, LandRequest
+from pancode.git.merge import commit_of, merge_change, merge_commits, tree_commit, tree_of
+from pancode.git.merge_rules import rules_of
 from pancode.git.objects import import_tip
 from pancode.git.repository import GitProject, open_project
-from pancode.git.runner import Git, GitFailure, GitRefusal, any_owner_env, translate_os_errors
+from pancode.git.runner import Git, translate_os_errors
 from pancode.git.snapshot import capture_tree, index_copy
-from pancode.kernel.ports import MOST_COMMITS, Composed, Composition, MergeConflictError, ResultPlace
-from pancode.landing.git.merge import commit_of, merge_change, merge_commits, tree_commit, tree_of
-from pancode.landing.git.merge_rules import rules_of
-from pancode.landing.model import Conflict, ConflictState, LandRequest
+from pancode.kernel.ports import Composed, Composition, MergeConflictError
 
 _LINK, _FOLDER_OF_GIT = b"120000", b"160000"
 
@@ -141,49 +141,6 @@ def _list_names(git: Git, tree: str, below: Iterable[str]) -> tuple[bytes, ...]:
     if not wanted:
         return ()
     return tuple(split_nul(git.must("ls-tree", "-r", "-z", "--name-only", tree, "--", *wanted).out))
-
-
-def read_file(depot: Depot, repo: str, commit: str, path: str, most: int) -> bytes | None:
-    """Return a file of a commit; None if it is missing or larger than `most` bytes."""
-    git, name = depot.git(repo), f"{commit}:{path}"
-    size = git.ask("cat-file", "-s", name)
-    kind = git.ask("cat-file", "-t", name).text()
-    if not size.ok or kind != "blob" or int(size.text()) > most:
-        return None
-    return bytes(git.must("cat-file", "blob", name).out)
-
-
-def file_names(depot: Depot, repo: str, commit: str) -> list[str]:
-    """Return the names of all files of a commit; bytes that are not UTF-8 are escaped as \\xNN."""
-    found = split_nul(depot.git(repo).must("ls-tree", "-r", "-z", "--name-only", commit).out)
-    return [decode_path(name) for name in found]
-
-
-def lines_changed(depot: Depot, repo: str, old: str, new: str) -> int:
-    """Return the number of added plus removed lines; a binary file counts as one line."""
-    rows = depot.git(repo).text("diff-tree", "-r", "--numstat", "--no-renames", old, new).splitlines()
-    counts = [row.split("\t")[:2] for row in rows if row.count("\t") >= 2]
-    return sum(sum(int(n) if n.isdigit() else 1 for n in pair) for pair in counts)
-
-
-def ahead_and_behind(project: Path, depot: Depot, result: ResultPlace) -> tuple[int | None, int | None]:
-    """Return the number of the result's own commits, and of the commits on the project's HEAD since the base.
-    The latter are counted in the project, because the depot gets a user's commits only with a snapshot."""
-    ahead = _count_commits(lambda: depot.git(result.repo), result.commit, result.since)
-    base = result.base
-    if base is None:
-        return ahead, None
-    return ahead, _count_commits(lambda: Git(project, any_owner_env()), "HEAD", base)
-
-
-def _count_commits(git: Callable[[], Git], tip: str, since: str) -> int | None:
-    """Return the number of commits; None if a commit or the repository is gone (rewritten or pruned)."""
-    try:
-        most, below = f"--max-count={MOST_COMMITS}", f"^{checked_object(since)}"
-        done = git().ask("rev-list", "--count", most, tip, below, "--")
-    except (GitFailure, GitRefusal, OSError, ValueError):
-        return None
-    return int(done.text()) if done.ok else None
 
 
 @translate_os_errors("reading the conflict")

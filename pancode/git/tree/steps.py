@@ -10,9 +10,9 @@ from pathlib import Path
 
 from node_agent.wire.git import Change, decode_path, list_parents
 from pancode.git.file_list import LFS, find_filters
+from pancode.git.landings import Conflict
 from pancode.git.repository import GitProject
 from pancode.git.runner import Git, GitRefusal
-from pancode.landing.model import Conflict
 
 HEADS = "refs/heads/"
 _BRANCH = "%(refname)%00%(objectname)%00%(tree)%00%(worktreepath)%00%(symref)"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from node_agent.wire.git import Change, checked_object, parse_raw_diff, split_nul, stamp_env
 from pancode.git.depot import CommitFacts, Depot, read_commits
+from pancode.git.merge_rules import MergeRules, git_with_rules, refuse_other_rules
 from pancode.git.objects import write_commit
 from pancode.git.repository import GitProject
 from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env
-from pancode.landing.git.merge_rules import MergeRules, git_with_rules, refuse_other_rules
 
 # Commits that only carry trees get constant dates and names, so that a repeated merge makes no new objects.
 _STAMP = stamp_env("pancode", "pancode@localhost", 1_000_000_000_000)
