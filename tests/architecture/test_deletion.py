@@ -61,6 +61,9 @@ MANY = (
 )
 """Tests that need several features: they are run without one of them, but not without all."""
 ROUTE = re.compile(r'"((?:GET|POST) (/v1/[^"]*))"')
+SHARED, CONSTANT = "pancode/runs/answers.py", re.compile(r"^([A-Z_]+) = Route\[.*\]\((.+)\)$", re.MULTILINE)
+SERVED = re.compile(r"^@Verb\((?:shapes\.)?([A-Z_]+)\b", re.MULTILINE)
+"""Routes that a feature serves and others ask: their constants are shared, and not in its own `answers`."""
 FEATURES = (
     ("pancode.schedules",),
     ("pancode.memory",),
@@ -210,6 +213,8 @@ def copy_without(place: Path, packages: Sequence[str]) -> Path:
             shutil.copy2(ROOT / name, place / name)
     folders = [place / package.replace(".", "/") for package in packages]
     sources = [path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.py")]
+    shared = dict(CONSTANT.findall((place / SHARED).read_text(encoding="utf-8")))
+    sources += [shared[name] for source in sources for name in SERVED.findall(source) if name in shared]
     routes = dict(found for source in sources for found in ROUTE.findall(source))
     for folder in folders:
         shutil.rmtree(folder)
