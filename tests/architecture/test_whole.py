@@ -19,6 +19,7 @@ PUTS_TOGETHER = (
     "pancode/app/build.py",
     "pancode/app/coordinator.py",
     "pancode/app/http_routes.py",
+    "pancode/app/parts.py",
     "node_agent/wiring.py",
 )
 """Who knows everybody, so that nobody else has to."""
