@@ -34,7 +34,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
         **{"GET /v1/sessions/*/tasks": begun, "GET /v1/workflows/*": WORKFLOW},
         "POST /v1/workflows/w-1/stop": WORKFLOW,
     }
-    monkeypatch.setattr("pancode.workflows.commands.tables.format_headline", lambda answer: "stopped\n")
+    monkeypatch.setattr("pancode.workflows.commands.group.format_headline", lambda answer: "stopped\n")
     return FakeApi(answers).serves(monkeypatch)
 
 
