@@ -69,9 +69,8 @@ def _resolve_scope(context: ApiContext, kind: str, name: str) -> str:
 
     NotFoundError for a run that does not belong to a session.
     """
-    if kind == "session" and name:
-        session = find_series(context.core, kind, name)
-        return session_scope(name if session is None else session.id)
+    if kind == "session" and (session := find_series(context.core, kind, name)):
+        return session_scope(session.id)
     if kind == "repo":
         return repo_scope(context.project_of(name) or name)
     return f"{kind}:{name}" if name else kind

@@ -59,4 +59,4 @@ def land_change(
     for part in parts:
         if (report := part.land(run, way, wait)) is not None:
             return report
-    raise UsageError(f"the change of {run.id} cannot be landed: this coordinator lands no changes")
+    raise UsageError(f"the change of {run.id} cannot be landed: landings are not available")

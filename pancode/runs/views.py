@@ -64,9 +64,10 @@ def newer_elsewhere(core: Core, folder: str) -> str:
 
 def find_series(core: Core, kind: str, name: str) -> RunSeries | None:
     """Return the series of runs with this name, of a feature; None without a name. NotFoundError."""
+    if not name:
+        return None
     with core.ports.ledger.transaction() as tx:
-        found = (hook.act(tx, name) for hook in core.extensions.series if hook.concerns(kind))
-        return next(found, None) if name else None
+        return next((hook.act(tx, name) for hook in core.extensions.series if hook.concerns(kind)), None)
 
 
 def load_run(tx: Transaction, name: str) -> records.Run:

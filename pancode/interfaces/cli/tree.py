@@ -18,7 +18,7 @@ class Command(NamedTuple):
 
 
 _C = Command
-SEVERAL = "pancode.workflows.commands.group"
+WORKFLOW_COMMANDS = "pancode.workflows.commands.group"
 """The module with `show_workflow`, `retry_workflow` and `stop_workflow`, for the name of several runs."""
 PAGES: Mapping[str, str] = {"session": "pancode.sessions.commands.chat"}
 """The module whose `open_page` opens a row of `pancode top`, by the kind of row."""

@@ -29,7 +29,7 @@ from pancode.interfaces.cli.terminal import (
     short_time,
     shorten_binaries,
 )
-from pancode.interfaces.cli.tree import SEVERAL
+from pancode.interfaces.cli.tree import WORKFLOW_COMMANDS
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.formatting import (
     clip_columns,
@@ -131,7 +131,7 @@ def show(*, run: AnyRun = LAST, face: Json) -> None:
     """Show everything about one run, or the steps of a workflow."""
     client = face.client()
     if is_workflow(run):
-        import_module(SEVERAL).show_workflow(face, run)
+        import_module(WORKFLOW_COMMANDS).show_workflow(face, run)
         return None
     answer = client.get(RUN.at(find_run(client, run)))
     return face.show(answer, lambda: _format_run(answer))
@@ -216,7 +216,7 @@ def retry(
     `pancode lane create --resume` start again what failed.
     """
     if workflow or is_workflow(run):
-        return int(import_module(SEVERAL).retry_workflow(face, run, detach, yes))
+        return int(import_module(WORKFLOW_COMMANDS).retry_workflow(face, run, detach, yes))
     return follow_new(face, RETRY.at(run), {"by": find_user(), "resume": resume, "alone": alone}, detach)
 
 
