@@ -415,11 +415,6 @@ def list_needs(call: McpToolCall) -> Any:
     }
 
 
-def _answer(call: McpToolCall) -> Any:
-    body = {"by": call.by, "text": call.text("text"), "program": call.by}
-    return call.client.post(call.run("answer"), body)
-
-
 _TEXT: Json = {"type": "string"}
 _OR_NONE: Json = {"type": ["string", "null"]}
 _NUMBER: Json = {"type": "integer"}
@@ -617,7 +612,9 @@ TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "answer",
         "Answer the question with which a run has ended. Ask the user first.",
-        _answer,
+        lambda call: call.client.post(
+            call.run("answer"), {"by": call.by, "text": call.text("text"), "program": call.by}
+        ),
         "POST /v1/runs/{run}/answer",
         {"run": RUN, "text": string_schema("or the number of a choice")},
         ("run", "text"),
