@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -22,11 +22,13 @@ from pancode.fleet import routes as fleet_routes
 from pancode.fleet.answers import CHECKS, HomeChecksAnswer
 from pancode.interfaces.http.access import routes as token_routes
 from pancode.interfaces.http.access.rights import SEES_ALL
+from pancode.interfaces.http.bodies import Body
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.problems import HANDLERS
 from pancode.interfaces.http.routing import ApiCall, Object, Verb, verbs_of
 from pancode.issues import routes as issue_routes
 from pancode.kernel.threads import BackgroundThread
+from pancode.kernel.values import replace
 from pancode.landing import routes as land_routes
 from pancode.memory import routes as history_routes
 from pancode.notices import routes as outgoing_routes
@@ -43,6 +45,7 @@ from pancode.sessions.routes import sessions as session_routes
 from pancode.skills import routes as tool_routes
 from pancode.workflows.routes import lanes as lane_routes
 from pancode.workflows.routes import workflows as workflow_routes
+from pancode.workflows.routes.bodies import WorkflowBody
 from pancode.workspaces.routes import projects as project_routes
 from pancode.workspaces.routes import workspaces as workspace_routes
 
@@ -68,8 +71,14 @@ _MODULES = (
     *(history_routes, account_routes, config_routes, workspace_routes, project_routes, tool_routes),
     *(issue_routes, agent_routes, token_routes, checkout_routes, backup_routes, pull_routes, drill_routes),
 )
+BODIES: Mapping[type[Body], type[Body]] = {
+    schedule_routes.ScheduleBody: schedule_routes.make_body(WorkflowBody)
+}
+"""The bodies in which a feature takes work of another feature, each with the type for that work."""
 VERBS: tuple[Verb, ...] = tuple(
-    verb for module in (*_MODULES, sys.modules[__name__]) for verb in verbs_of(module)
+    replace(verb, body=BODIES.get(verb.body, verb.body))
+    for module in (*_MODULES, sys.modules[__name__])
+    for verb in verbs_of(module)
 )
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer import Argument
 
+from pancode.interfaces.cli.larger_work import complete_files, load_commands
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, Label, Yes, completions, many, option, parse_label, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, short_time
@@ -20,9 +21,6 @@ from pancode.kernel.formatting import zone_of
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch_requests import WithArgv, of_caller, task_text
 from pancode.schedules import answers
-from pancode.workflows.commands import begin as workflow_options
-from pancode.workflows.commands.begin import request_of, steps_of, tasks_of, without_preset
-from pancode.workflows.commands.completions import workflow_files
 
 At = Annotated[str | None, option("Start once: '2026-12-24 08:00', 08:00, or with an offset.", "TIME")]
 _ON = "Start on an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook."
@@ -144,12 +142,12 @@ def add(
     at: At = None,
     on: Annotated[str | None, option(_ON, "EVENT")] = None,
     where: Annotated[list[Label], many(_WHERE, "KEY=VALUE", parser=parse_label)],
-    chain: Annotated[str | None, option(_CHAIN, "NAME|FILE", complete=workflow_files)] = None,
+    chain: Annotated[str | None, option(_CHAIN, "NAME|FILE", complete=complete_files)] = None,
     batch: Annotated[
-        str | None, option("Start the tasks of this file.", "FILE", complete=workflow_files)
+        str | None, option("Start the tasks of this file.", "FILE", complete=complete_files)
     ] = None,
-    total: workflow_options.Total = None,
-    concurrency: workflow_options.Concurrency = None,
+    total: options.Total = None,
+    concurrency: options.Concurrency = None,
     missed: Annotated[Literal["once", "none", "all"], option(_MISSED)] = "once",
     overlap: Annotated[bool, option("Start even if the schedule's last run is still running.")] = False,
     zone: Zone = None,
@@ -179,11 +177,8 @@ def _work(
     if chain is not None and batch is not None or (batch is not None and task is not None):
         fix = "choose one of TASK, --chain NAME [INPUT], --batch FILE"
         raise UsageError("a schedule must start exactly one thing", fix=fix, code="bad_value")
-    if chain is not None:
-        return {"workflow": request_of(steps_of(chain, task, given), given)}
-    if batch is not None:
-        tasks = tasks_of([], batch, without_preset(options.collect_given(given)))
-        return {"workflow": request_of(tasks, given)}
+    if chain is not None or batch is not None:
+        return {"workflow": load_commands().make_later(ctx, task)}
     body: dict[str, Any] = {"task": task or "", **options.collect_given(given), **of_caller(given)}
     return {"dispatch": {**body, "yes": given["yes"], **({} if argv is None else {"argv": argv})}}
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from pancode.interfaces.http.access.request_filter import HOOKS
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, OPERATES
 from pancode.interfaces.http.access.tokens import count_failure
-from pancode.interfaces.http.bodies import ActBody, Body, By, DispatchBody, ReasonBody, SignedBody
+from pancode.interfaces.http.bodies import ActBody, Body, By, DispatchBody, LaterBody, ReasonBody, SignedBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, RemovedAnswer, TcpAccess, Verb
 from pancode.kernel.errors import UsageError
@@ -30,8 +30,6 @@ from pancode.schedules.service import (
 from pancode.schedules.views import get_schedule, list_schedules, preview_schedule
 from pancode.schedules.webhook import HookShape, accept_call, secret_for
 from pancode.schedules.work import PlannedWork
-from pancode.workflows.planned import PlannedWorkflow
-from pancode.workflows.routes.bodies import WorkflowBody
 
 Words = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -55,7 +53,7 @@ class ScheduleBody(Body):
     missed: Literal["once", "none", "all"] = "once"
     overlap: bool = False
     dispatch: DispatchBody | None = None
-    workflow: WorkflowBody | None = None
+    workflow: LaterBody | None = None
     dry_run: bool = False
 
     def asked(self) -> AskedSchedule:
@@ -90,10 +88,17 @@ class ScheduleBody(Body):
                 code="bad_value",
             )
         caller = {"settings": dict(work.settings), "preset": work.preset}
-        if isinstance(work, WorkflowBody):
-            return PlannedWork(plan=PlannedWorkflow(work.plan()), caller={**caller, "land": work.land})
+        if isinstance(work, LaterBody):
+            return PlannedWork(plan=work.later(), caller={**caller, "land": work.land})
         request = work.request()
         return PlannedWork(request=request, caller={**caller, "land": request.land})
+
+
+def make_body(larger: type[LaterBody]) -> type[ScheduleBody]:
+    """Return the type of a schedule that may also start larger work of this type."""
+    kind: Any = larger | None  # only known at run time
+    about = ScheduleBody.__doc__
+    return create_model("ScheduleBody", __base__=ScheduleBody, __doc__=about, workflow=(kind, None))
 
 
 @Verb(answers.SCHEDULES, command="schedule ls")

@@ -64,6 +64,8 @@ ROUTE = re.compile(r'"((?:GET|POST) (/v1/[^"]*))"')
 SHARED, CONSTANT = "pancode/runs/answers.py", re.compile(r"^([A-Z_]+) = Route\[.*\]\((.+)\)$", re.MULTILINE)
 SERVED = re.compile(r"^@Verb\((?:shapes\.)?([A-Z_]+)\b", re.MULTILINE)
 """Routes that a feature serves and others ask: their constants are shared, and not in its own `answers`."""
+TOOL = re.compile(r'^    \w+\(\n +"(\w+)",\n +"[A-Z]', re.MULTILINE)
+"""The name of a tool and the first letter of its description, in a table of tools."""
 FEATURES = (
     ("pancode.schedules",),
     ("pancode.memory",),
@@ -77,9 +79,9 @@ FEATURES = (
     ("pancode.sessions",),
     ("pancode.people",),
     ("pancode.landing",),
-    ("pancode.workflows", "pancode.schedules"),
+    ("pancode.workflows",),
 )
-"""What is deleted together: issues are worked on in workspaces, and schedules begin workflows."""
+"""What is deleted together: issues are worked on in workspaces."""
 UNTESTED = ("pancode.landing", "pancode.people", "pancode.sessions", "pancode.workflows")
 """Without these the rest imports and type-checks; tests of other subjects still use them."""
 ALL = sorted({package for feature in FEATURES for package in feature})
@@ -221,7 +223,8 @@ def copy_without(place: Path, packages: Sequence[str]) -> Path:
     for folder in folders:
         shutil.rmtree(folder)
         shutil.rmtree(place / "tests/unit" / folder.relative_to(place), ignore_errors=True)
-    names, commands = {*routes, *routes.values()}, set[str]()
+    tools = {found for source in sources for found in TOOL.findall(source)}
+    names, commands = {*routes, *routes.values(), *tools}, set[str]()
     tests = [f"tests.unit.{package}" for package in packages]
     for table in filter(lambda one: (place / one).exists(), (*TABLES, *NAMING)):
         removal = Removal(

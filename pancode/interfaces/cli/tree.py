@@ -18,8 +18,8 @@ class Command(NamedTuple):
 
 
 _C = Command
-WORKFLOW_COMMANDS = "pancode.workflows.commands.group"
-"""The module with `show_workflow`, `retry_workflow` and `stop_workflow`, for the name of several runs."""
+LARGER: Mapping[str, str] = {"workflow": "pancode.workflows.commands.group"}
+"""By kind of larger work: the module that has what other commands do with it, as `COMMANDS`."""
 PAGES: Mapping[str, str] = {"session": "pancode.sessions.commands.chat"}
 """The module whose `open_page` opens a row of `pancode top`, by the kind of row."""
 TREE: Mapping[str, Command] = {

@@ -20,6 +20,7 @@ from pancode.kernel.names import clean_user_name, find_nearest, label_word, node
 from pancode.kernel.signature_check import HEADERS, MOST_BYTES, HookCall
 from pancode.kernel.states import GpuRule, How, IdentityVariable
 from pancode.kernel.values import replace
+from pancode.runs.begun_later import LaterWork
 from pancode.runs.options import OPTIONS
 from pancode.runs.request import DispatchRequest, LandWay, request_from, with_options
 
@@ -89,6 +90,17 @@ class CallerSettings(Body):
     """The caller's PANCODE_ variables, as settings; they rank below a flag or preset, and above a file."""
     preset: Name | None = None
     """The preset of this command; None: the preset that is applied to all commands."""
+
+
+class LaterBody(CallerSettings):
+    """Larger work, such as a workflow, that may begin later."""
+
+    land: bool = False
+    """Whether the results are landed when everything is done; in a batch, each step has its own setting."""
+
+    def later(self) -> LaterWork:
+        """Return the work. UsageError if no feature has such work."""
+        raise UsageError("this installation has no workflows", fix="dispatch a run", code="no_workflows")
 
 
 class BeginsRun(Protocol):

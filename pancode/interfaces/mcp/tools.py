@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 from pancode.interfaces.client.caller import describe_parent
 from pancode.interfaces.client.client import LAND_S, Client, RepeatedPost, path_of
 from pancode.interfaces.client.retry import post_work
-from pancode.interfaces.http.access.rights import DISPATCHES, DROPS, LANDS, OPERATES, TELLS
+from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, DROPS, LANDS, OPERATES, TELLS
 from pancode.interfaces.mcp.protocol import CallProgress, ParamsError
 from pancode.interfaces.mcp.session_tools import SESSION_TOOLS
 from pancode.interfaces.mcp.tool import (
@@ -30,7 +31,7 @@ from pancode.interfaces.mcp.tool import (
 )
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.formatting import format_gpus, format_to_do, reveal_invisible
-from pancode.workflows.commands.mcp_tools import WORKFLOW_TOOLS, read_now
+from pancode.workflows.commands.mcp_tools import WORKFLOW_TOOLS
 
 
 def _show(call: McpToolCall) -> Any:
@@ -57,30 +58,28 @@ def _propose_change(call: McpToolCall) -> Any:
 
 _TARGETS = {"budget": "day", "preset": "preset", "session": "safety"}
 """The target of a proposed change if none is given, by kind of change."""
+_make_setting_tool = partial(McpTool, group="settings")
 CONFIG_TOOLS: tuple[McpTool, ...] = (
-    McpTool(
+    _make_setting_tool(
         "config_show",
         "Every setting with its value and where that was set.",
         _show,
         "GET /v1/config",
         {"cwd": CWD, "key": string_schema("dispatch.safety, limits")},
-        group="settings",
     ),
-    McpTool(
+    _make_setting_tool(
         "projects",
         "The user's projects: named repositories, their folders, and the defaults of work there.",
         lambda call: call.client.get("/v1/projects", prd=1),
         "GET /v1/projects",
-        group="settings",
     ),
-    McpTool(
+    _make_setting_tool(
         "workspaces",
         "The user's workspaces: lines of work with a name, a branch and files that stay from run to run.",
         lambda call: call.client.get("/v1/workspaces"),
         "GET /v1/workspaces",
-        group="settings",
     ),
-    McpTool(
+    _make_setting_tool(
         "propose_change",
         "Ask the user to change PanCode's configuration: 'set the budget to 25 dollars', 'use the local "
         "preset', 'switch to full-auto'. The user gets a card and decides.",
@@ -99,7 +98,6 @@ CONFIG_TOOLS: tuple[McpTool, ...] = (
         },
         ("kind",),
         right=TELLS,
-        group="settings",
     ),
 )
 
@@ -141,15 +139,15 @@ def _make_path(call: McpToolCall, verb: str) -> str:
     return path_of("schedules", call.text("schedule"), verb)
 
 
+_make_schedule_tool = partial(McpTool, group="schedules")
 SCHEDULE_TOOLS: tuple[McpTool, ...] = (
-    McpTool(
+    _make_schedule_tool(
         "schedules",
         "Schedules: work that begins automatically, with its next times and the result of the last start.",
         lambda call: call.client.get("/v1/schedules"),
         "GET /v1/schedules",
-        group="schedules",
     ),
-    McpTool(
+    _make_schedule_tool(
         "schedule_add",
         "Make a schedule: a coding task that begins at cron times, once, or on an event. The "
         "admission gates and the budget apply at each start. Ask the user first.",
@@ -159,9 +157,8 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
         ("name", "task"),
         DISPATCHES,
         untrusted=False,
-        group="schedules",
     ),
-    McpTool(
+    _make_schedule_tool(
         "schedule_pause",
         "Pause a schedule: it begins nothing until it is resumed.",
         lambda call: call.client.post(
@@ -172,9 +169,8 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
         ("schedule",),
         OPERATES,
         untrusted=False,
-        group="schedules",
     ),
-    McpTool(
+    _make_schedule_tool(
         "schedule_resume",
         "Resume a paused schedule, from its next time on.",
         lambda call: call.client.post(_make_path(call, "resume"), {"by": call.by}),
@@ -183,9 +179,8 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
         ("schedule",),
         OPERATES,
         untrusted=False,
-        group="schedules",
     ),
-    McpTool(
+    _make_schedule_tool(
         "schedule_remove",
         "Remove a schedule permanently. Runs that it has begun continue. Ask the user first.",
         lambda call: call.client.post(_make_path(call, "remove"), {"by": call.by}),
@@ -194,7 +189,6 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
         ("schedule",),
         DROPS,
         untrusted=False,
-        group="schedules",
     ),
 )
 
@@ -397,6 +391,30 @@ def _read_diff(call: McpToolCall) -> Any:
     return {"diff": text[:DIFF_CHARS], "cut": len(text) > DIFF_CHARS}
 
 
+def read_now(call: McpToolCall) -> Any:
+    """Return what a user sees first: what needs them, what to review, nodes in trouble, what has ended."""
+    return call.client.get("/v1/now")
+
+
+def list_needs(call: McpToolCall) -> Any:
+    """Return what `pancode status` shows first, without the runs that need nobody. What an approval by flags
+    covers is left out: it is for the user."""
+    now, needs = read_now(call), list[Json]()
+    for need in now["needs"]:
+        item = need["item"] or {}
+        kept = ("kind", "run", "node", "title", "words", *(() if item.get("yes") else ("approves",)), "since")
+        shape = {name: need[name] for name in kept if need[name]}
+        needs.append(shape | {name: item[name] for name in ("choices", "yes") if item.get(name)})
+    ended, review = now["ended"], now["review"]
+    return {
+        "needs": needs,
+        "review": {name: review[name] for name in ("changes", "verified")},
+        "nodes": [{name: one[name] for name in ("node", "state", "words")} for one in now["nodes"]],
+        "ended": {name: ended[name] for name in ("since", "count", "states")},
+        "costs": [line["what"] for line in now["money"]["notes"]],
+    }
+
+
 _TEXT: Json = {"type": "string"}
 _OR_NONE: Json = {"type": ["string", "null"]}
 _NUMBER: Json = {"type": "integer"}
@@ -585,6 +603,46 @@ TOOLS: tuple[McpTool, ...] = (
         group="choices",
     ),
     *WORKFLOW_TOOLS,
+    McpTool(
+        "inbox",
+        "What needs the user: questions, approvals, failures, reviews; what ended.",
+        list_needs,
+        "GET /v1/now",
+    ),
+    McpTool(
+        "answer",
+        "Answer the question with which a run has ended. Ask the user first.",
+        lambda call: call.client.post(
+            call.run("answer"), {"by": call.by, "text": call.text("text"), "program": call.by}
+        ),
+        "POST /v1/runs/{run}/answer",
+        {"run": RUN, "text": string_schema("or the number of a choice")},
+        ("run", "text"),
+        right=ANSWERS,
+        untrusted=False,
+    ),
+    McpTool(
+        "tell",
+        "Send a message of the user to the agent of a running run.",
+        lambda call: call.client.post(call.run("tell"), {"by": call.by, "text": call.text("text")}),
+        "POST /v1/runs/{run}/tell",
+        {"run": RUN, "text": string_schema()},
+        ("run", "text"),
+        right=ANSWERS,
+        untrusted=False,
+    ),
+    McpTool(
+        "continue_run",
+        "Continue a finished run with a new message.",
+        lambda call: call.client.post(
+            call.run("continue"), {"by": call.by, "text": call.given.get("text", "")}
+        ),
+        "POST /v1/runs/{run}/continue",
+        {"run": RUN, "text": string_schema()},
+        ("run",),
+        right=DISPATCHES,
+        untrusted=False,
+    ),
     *SCHEDULE_TOOLS,
     *SESSION_TOOLS,
     *CONFIG_TOOLS,

@@ -35,6 +35,9 @@ SessionAgent = Annotated[str | None, option("Agent definition (default: dispatch
 """The --agent option of a session; the default is the agent in the settings, else builder."""
 NoVerify = Annotated[bool, option("Skip the project's gates.")]
 DryRun = Annotated[bool, option("Show the checks of admission and what would happen; start nothing.")]
+Concurrency = Annotated[int | None, option("Have at most this many runs at the same time.", "N", min=1)]
+_TOTAL = "Maximum cost of all its runs together."
+Total = Annotated[str | None, option(_TOTAL, "--total-budget", "USD", parser=parse_money)]
 _BESIDE = {
     "reasoning": Parameter("preset", Parameter.KEYWORD_ONLY, default=None, annotation=Preset),
     "verify": Parameter("no_verify", Parameter.KEYWORD_ONLY, default=False, annotation=NoVerify),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Annotated
 
 from typer import Argument
@@ -17,6 +16,7 @@ from pancode.interfaces.cli.follow import (
     list_notes,
     report_lines,
 )
+from pancode.interfaces.cli.larger_work import load_commands
 from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Cursor, Detach, Json, Run, Whole, Yes, fetch_page, option, verb
 from pancode.interfaces.cli.terminal import (
@@ -29,7 +29,6 @@ from pancode.interfaces.cli.terminal import (
     short_time,
     shorten_binaries,
 )
-from pancode.interfaces.cli.tree import WORKFLOW_COMMANDS
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.formatting import (
     clip_columns,
@@ -131,8 +130,7 @@ def show(*, run: AnyRun = LAST, face: Json) -> None:
     """Show everything about one run, or the steps of a workflow."""
     client = face.client()
     if is_workflow(run):
-        import_module(WORKFLOW_COMMANDS).show_workflow(face, run)
-        return None
+        return load_commands().show(face, run)
     answer = client.get(RUN.at(find_run(client, run)))
     return face.show(answer, lambda: _format_run(answer))
 
@@ -216,7 +214,7 @@ def retry(
     `pancode lane create --resume` start again what failed.
     """
     if workflow or is_workflow(run):
-        return int(import_module(WORKFLOW_COMMANDS).retry_workflow(face, run, detach, yes))
+        return load_commands().retry(face, run, detach, yes)
     return follow_new(face, RETRY.at(run), {"by": find_user(), "resume": resume, "alone": alone}, detach)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Annotated
 
 from pancode.conversation.answers import TASKS
+from pancode.interfaces.cli.larger_work import load_commands
 from pancode.interfaces.cli.parameters import Argument, Json, completions, find_user, option, verb
-from pancode.interfaces.cli.tree import WORKFLOW_COMMANDS
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import escape_line, format_status
 from pancode.kernel.names import OF_AGENT, RUNNING
@@ -44,7 +43,7 @@ def stop(
         words = "".join(map(_format_stopped, ended)) or "no active runs of the session\n"
         return face.end(ExitCode.DONE, {"runs": ended}, lambda: words)
     if name is not None and (workflow or is_workflow(name)):
-        return int(import_module(WORKFLOW_COMMANDS).stop_workflow(face, client, name, body, yes))
+        return load_commands().stop(face, client, name, body, yes)
     named = f"{OF_AGENT}{agent}" if agent is not None else RUNNING if name is None else find_run(client, name)
     face.show_result(client.post(STOP.at(named), body), _format_stopped)
     return ExitCode.DONE

@@ -12,7 +12,7 @@ import typer
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.parameters import Face, Json, many, option, parse_duration, parse_money, verb
+from pancode.interfaces.cli.parameters import Face, Json, many, option, parse_duration, verb
 from pancode.interfaces.cli.terminal import (
     RowColumns,
     clip_columns,
@@ -30,11 +30,8 @@ from pancode.workflows.commands.completions import workflow_files
 from pancode.workflows.commands.tables import TASK_COLUMNS, first_line, format_headline
 from pancode.workflows.commands.wait import report_end, wait_for
 
-Concurrency = Annotated[int | None, option("Have at most this many runs at the same time.", "N", min=1)]
 _STAGGER = "Minimum delay between two starts of agent programs on one node (default: 150ms)."
 Partial = Annotated[bool, option("Leave out refused tasks instead of refusing everything.")]
-_TOTAL = "Maximum cost of all its runs together."
-Total = Annotated[str | None, option(_TOTAL, "--total-budget", "USD", parser=parse_money)]
 LandLast = Annotated[bool, option("Land the change when everything is done.")]
 Yes = Annotated[bool, option("Approve agents that require a user's approval before each dispatch.", "--yes")]
 DryRun = Annotated[bool, option("Show the plan, the gates' results and the estimate; start nothing.")]
@@ -57,11 +54,11 @@ def batch(
     *,
     task: Annotated[list[str], many("A task; may be repeated.", "-t", "--task", "TASK")],
     file: Annotated[str | None, Argument(autocompletion=workflow_files)] = None,
-    concurrency: Concurrency = None,
+    concurrency: options.Concurrency = None,
     stagger: Annotated[int | None, option(_STAGGER, "D", parser=parse_duration)] = None,
     fail_fast: Annotated[bool, option("Stop all others at the first failure.")] = False,
     partial: Partial = False,
-    total: Total = None,
+    total: options.Total = None,
     land: Annotated[bool, option("Land the change of each successful run.")] = False,
     detach: Detach = False,
     dry_run: DryRun = False,
@@ -116,8 +113,8 @@ def chain(
     workflow: Annotated[str, Argument(metavar="NAME|FILE", autocompletion=workflow_files)],
     text: Annotated[str | None, Argument(metavar="[INPUT]")] = None,
     file: options.File = None,
-    concurrency: Concurrency = None,
-    total: Total = None,
+    concurrency: options.Concurrency = None,
+    total: options.Total = None,
     land: LandLast = False,
     detach: Detach = False,
     dry_run: DryRun = False,
@@ -174,6 +171,15 @@ def request_of(body: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     if given.get("land") and body["kind"] != "batch":  # In a batch, each step has its own `land`.
         settings["land"] = True
     return {"stagger_ms": STAGGER_MS, **body, **of_caller(given), **settings, "yes": given["yes"]}
+
+
+def make_later(ctx: typer.Context, text: str | None) -> dict[str, object]:
+    """Return the request of a workflow that begins later: that of --chain with its input, or the tasks of
+    --batch. UsageError, ConfigError."""
+    given, batch = ctx.params, ctx.params["batch"]
+    if batch is None:
+        return request_of(steps_of(given["chain"], text, given), given)
+    return request_of(tasks_of([], batch, without_preset(options.collect_given(given))), given)
 
 
 def wait_for_workflow(face: Face, answer: WorkflowShape, *, detach: bool) -> int:
@@ -243,9 +249,9 @@ def race(
         Literal["first", "smallest", "score"] | None, option(_WON_BY, "--choose", "first|smallest|score")
     ] = None,
     score: Score = None,
-    concurrency: Concurrency = None,
+    concurrency: options.Concurrency = None,
     partial: Partial = False,
-    total: Total = None,
+    total: options.Total = None,
     land: LandLast = False,
     detach: Detach = False,
     dry_run: DryRun = False,

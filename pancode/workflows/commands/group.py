@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument
 
+from pancode.interfaces.cli.larger_work import LargerCommands
 from pancode.interfaces.cli.output import Face, find_user, folder_here, list_findings
 from pancode.interfaces.cli.parameters import Cursor, Json, Whole, completions, fetch_page, many, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_lines, format_rows
@@ -16,7 +17,8 @@ from pancode.kernel.errors import ConfigError, ExitCode, UsageError
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.route import Route
 from pancode.workflows import answers
-from pancode.workflows.commands.begin import Detach, Yes, wait_for_workflow
+from pancode.workflows.commands.begin import Detach, Yes, make_later, wait_for_workflow
+from pancode.workflows.commands.completions import workflow_files
 from pancode.workflows.commands.tables import format_headline, format_workflow, format_workflows
 
 Workflow = Annotated[str, Argument(autocompletion=completions.workflows)]
@@ -200,3 +202,6 @@ def stop_workflow(face: Face, client: Client, name: str, body: dict[str, str], a
         return ExitCode.INTERRUPTED
     face.show_result(client.post(answers.STOP_WORKFLOW.at(shape["workflow"]), body), format_headline)
     return ExitCode.DONE
+
+
+COMMANDS = LargerCommands(show_workflow, retry_workflow, stop_workflow, make_later, workflow_files)

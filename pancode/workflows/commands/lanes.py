@@ -22,7 +22,6 @@ from pancode.kernel.formatting import count_noun
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch_requests import WithArgv, of_caller, post_agreed, task_text
 from pancode.workflows import answers
-from pancode.workflows.commands import begin as shared
 from pancode.workflows.commands.tables import OVER, format_spent
 
 Lane = Annotated[str, Argument(autocompletion=completions.lanes)]
@@ -46,7 +45,7 @@ def create(
     ctx: typer.Context,
     name: Annotated[str, Argument()],
     *,
-    total: shared.Total = None,
+    total: options.Total = None,
     goes_on: Annotated[bool, option("Continue after an item that did not succeed.")] = False,
     pause: Annotated[bool, option(_PAUSE)] = False,
     reason: Annotated[str, option("With --pause: the reason, shown with the lane.")] = "",

@@ -1,35 +1,30 @@
-"""The tools of the MCP server about work of several runs, and about what waits for a user."""
+"""The tools of the MCP server about workflows and lanes."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 from pancode.interfaces.client.caller import describe_parent, folder_here
 from pancode.interfaces.client.client import home_here, path_of
 from pancode.interfaces.client.remote.place import remote_of
-from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, DROPS
+from pancode.interfaces.http.access.rights import DISPATCHES, DROPS
 from pancode.interfaces.mcp.protocol import ParamsError
-from pancode.interfaces.mcp.tool import (
-    CWD,
-    RUN,
-    WORK,
-    Json,
-    McpTool,
-    McpToolCall,
-    integer_schema,
-    string_schema,
-)
+from pancode.interfaces.mcp.tool import CWD, WORK, Json, McpTool, McpToolCall, integer_schema, string_schema
 
 MOST_TASKS, MOST_IN_ORDER = 100, 20
 _WORKFLOW = string_schema("w-abc123")
 _COMMON: Json = {"cwd": CWD, **WORK}
-_OF_A_STEP: Json = {
+_FIELDS: Json = {
     "task": string_schema("earlier answers are added"),
     **{name: WORK[name] for name in ("agent", "model", "mode") if name in WORK},
 }
+_STEP: Json = {"type": "object", "properties": _FIELDS, "required": ["task"], "additionalProperties": False}
+_STEPS: Json = {"type": "array", "items": _STEP}
+_TEXTS: Json = {"type": "array", "items": {"type": "string"}}
 
 
 def _begin_batch(call: McpToolCall) -> Any:
@@ -51,8 +46,8 @@ def _begin_chain(call: McpToolCall) -> Any:
     for row in rows:
         if not isinstance(row, dict) or not all(isinstance(value, str) for value in row.values()):
             raise ParamsError("each item of steps must be an object of strings")
-        if "task" not in row or set(row) - set(_OF_A_STEP):
-            raise ParamsError(f"a step must have a task, and may only have: {', '.join(_OF_A_STEP)}")
+        if "task" not in row or set(row) - set(_FIELDS):
+            raise ParamsError(f"a step must have a task, and may only have: {', '.join(_FIELDS)}")
     steps = _make_steps(call, rows)
     for before, step in pairwise(steps):
         step["needs"] = [before["name"]]
@@ -106,82 +101,31 @@ def _lane_add(call: McpToolCall) -> Any:
     return call.client.post(path_of("lanes", call.text("lane"), "add"), {**body, "by": call.by})
 
 
-def read_now(call: McpToolCall) -> Any:
-    """Return what a user sees first: what needs them, what to review, nodes in trouble, what has ended."""
-    return call.client.get("/v1/now")
-
-
-def list_needs(call: McpToolCall) -> Any:
-    """Return what `pancode status` shows first, without the runs that need nobody. What an approval by flags
-    covers is left out: it is for the user."""
-    now, needs = read_now(call), list[Json]()
-    for need in now["needs"]:
-        item = need["item"] or {}
-        kept = ("kind", "run", "node", "title", "words", *(() if item.get("yes") else ("approves",)), "since")
-        shape = {name: need[name] for name in kept if need[name]}
-        needs.append(shape | {name: item[name] for name in ("choices", "yes") if item.get(name)})
-    ended, review = now["ended"], now["review"]
-    return {
-        "needs": needs,
-        "review": {name: review[name] for name in ("changes", "verified")},
-        "nodes": [{name: one[name] for name in ("node", "state", "words")} for one in now["nodes"]],
-        "ended": {name: ended[name] for name in ("since", "count", "states")},
-        "costs": [line["what"] for line in now["money"]["notes"]],
-    }
-
-
-def _answer(call: McpToolCall) -> Any:
-    body = {"by": call.by, "text": call.text("text"), "program": call.by}
-    return call.client.post(call.run("answer"), body)
-
-
+_make_tool = partial(McpTool, group="workflows")
+_make_beginning = partial(_make_tool, right=DISPATCHES, untrusted=False)
 WORKFLOW_TOOLS: tuple[McpTool, ...] = (
-    McpTool(
+    _make_beginning(
         "dispatch_batch",
         "Start several independent coding tasks in parallel.",
         _begin_batch,
         "POST /v1/workflows",
         {
-            "tasks": {
-                "type": "array",
-                "items": {"type": "string"},
-                "maxItems": MOST_TASKS,
-                "description": "each complete",
-            },
+            "tasks": {**_TEXTS, "maxItems": MOST_TASKS, "description": "each complete"},
             "concurrency": integer_schema("how many may run at the same time", 10_000),
             **_COMMON,
         },
         ("tasks",),
-        right=DISPATCHES,
-        untrusted=False,
-        group="workflows",
     ),
-    McpTool(
+    _make_beginning(
         "dispatch_chain",
         "Start steps that build on each other, such as first plan, then build, then review. Each gets the "
         "files and answers of the previous ones.",
         _begin_chain,
         "POST /v1/workflows",
-        {
-            "steps": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "properties": _OF_A_STEP,
-                    "required": ["task"],
-                    "additionalProperties": False,
-                },
-                "minItems": 1,
-                "maxItems": MOST_IN_ORDER,
-            },
-            **_COMMON,
-        },
+        {"steps": {**_STEPS, "minItems": 1, "maxItems": MOST_IN_ORDER}, **_COMMON},
         ("steps",),
-        right=DISPATCHES,
-        untrusted=False,
-        group="workflows",
     ),
-    McpTool(
+    _make_beginning(
         "dispatch_race",
         "Give one task to several agents, models or runs. The first that passes the gates wins, or the "
         "smallest change.",
@@ -189,18 +133,15 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         "POST /v1/workflows",
         {
             "task": string_schema(),
-            "agents": {"type": "array", "items": {"type": "string"}},
-            "models": {"type": "array", "items": {"type": "string"}},
+            "agents": _TEXTS,
+            "models": _TEXTS,
             "best_of": integer_schema("runs of one agent", MOST_IN_ORDER),
             "by": {"type": "string", "enum": ["first", "smallest"]},
             **_COMMON,
         },
         ("task",),
-        right=DISPATCHES,
-        untrusted=False,
-        group="workflows",
     ),
-    McpTool(
+    _make_beginning(
         "run_workflow",
         "Run a workflow file by name, such as explore-then-build, review-loop, parallel-review, "
         "plan-build-verify, fix-the-tests, red-team.",
@@ -208,20 +149,16 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         "POST /v1/workflows",
         {"workflow": string_schema(), "input": string_schema("the task"), **_COMMON},
         ("workflow",),
-        right=DISPATCHES,
-        untrusted=False,
-        group="workflows",
     ),
-    McpTool(
+    _make_tool(
         "workflow_show",
         "Steps of a batch, chain or race with state, run, reason and cost.",
         lambda call: call.client.get(path_of("workflows", call.text("workflow"))),
         "GET /v1/workflows/{workflow}",
         {"workflow": _WORKFLOW},
         ("workflow",),
-        group="workflows",
     ),
-    McpTool(
+    _make_tool(
         "workflow_stop",
         "Stop a workflow with all its runs.",
         lambda call: call.client.post(path_of("workflows", call.text("workflow"), "stop"), {"by": call.by}),
@@ -229,16 +166,14 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         {"workflow": _WORKFLOW},
         ("workflow",),
         right=DROPS,
-        group="workflows",
     ),
-    McpTool(
+    _make_tool(
         "lanes",
         "The user's lanes: queues of tasks that start one after another; state, items, cost.",
         lambda call: call.client.get("/v1/lanes"),
         "GET /v1/lanes",
-        group="workflows",
     ),
-    McpTool(
+    _make_beginning(
         "lane_add",
         "Add a coding task to a lane. It begins when the tasks before it are done. The lane must exist.",
         _lane_add,
@@ -250,46 +185,5 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
             **WORK,
         },
         ("lane", "task"),
-        right=DISPATCHES,
-        untrusted=False,
-        group="workflows",
-    ),
-    McpTool(
-        "inbox",
-        "What needs the user: questions, approvals, failures, reviews; what ended.",
-        list_needs,
-        "GET /v1/now",
-    ),
-    McpTool(
-        "answer",
-        "Answer the question with which a run has ended. Ask the user first.",
-        _answer,
-        "POST /v1/runs/{run}/answer",
-        {"run": RUN, "text": string_schema("or the number of a choice")},
-        ("run", "text"),
-        right=ANSWERS,
-        untrusted=False,
-    ),
-    McpTool(
-        "tell",
-        "Send a message of the user to the agent of a running run.",
-        lambda call: call.client.post(call.run("tell"), {"by": call.by, "text": call.text("text")}),
-        "POST /v1/runs/{run}/tell",
-        {"run": RUN, "text": string_schema()},
-        ("run", "text"),
-        right=ANSWERS,
-        untrusted=False,
-    ),
-    McpTool(
-        "continue_run",
-        "Continue a finished run with a new message.",
-        lambda call: call.client.post(
-            call.run("continue"), {"by": call.by, "text": call.given.get("text", "")}
-        ),
-        "POST /v1/runs/{run}/continue",
-        {"run": RUN, "text": string_schema()},
-        ("run",),
-        right=DISPATCHES,
-        untrusted=False,
     ),
 )

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from pancode.interfaces.http.bodies import ActBody, Body, By, CallerSettings, Usd, WorkBody
+from pancode.interfaces.http.bodies import ActBody, Body, By, LaterBody, Usd, WorkBody
 from pancode.kernel.values import replace
 from pancode.workflows.model import MOST_STEPS, ProjectFile, StepPlan, WorkflowPlan
+from pancode.workflows.planned import PlannedWorkflow
 from pancode.workflows.records import WorkflowKind
 
 StepName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s{}./\\]+$")]
@@ -86,7 +87,7 @@ def _is_planned(kind: WorkflowKind) -> WorkflowKind:
     return kind
 
 
-class WorkflowBody(CallerSettings):
+class WorkflowBody(LaterBody):
     """A whole workflow; `input` replaces `$INPUT`.
 
     `concurrency`: maximum runs at a time. `fail_fast`: the first failure stops the others. `partial`: leave
@@ -107,8 +108,6 @@ class WorkflowBody(CallerSettings):
     partial: bool = False
     budget: Usd | None = None
     race: RaceBody | None = None
-    land: bool = False
-    """Whether the results are landed when everything is done; in a batch, each step has its own setting."""
     file: ProjectFileBody | None = None
     """The project's file it is from, or None. Without approval, no step of such a file runs outside of a
     sandbox."""
@@ -134,6 +133,9 @@ class WorkflowBody(CallerSettings):
             caller={"settings": dict(self.settings), "preset": self.preset, "land": self.land},
             file=None if self.file is None else ProjectFile(**self.file.model_dump()),
         )
+
+    def later(self) -> PlannedWorkflow:
+        return PlannedWorkflow(self.plan())
 
 
 class AgainBody(ActBody):
