@@ -24,8 +24,8 @@ LOOKS = (
 )
 """The fleet tools that change nothing."""
 BEGINS = ("dispatch", "dispatch_batch", "dispatch_chain", "dispatch_race", "run_workflow")
-STEERS = ("tell", "stop", "workflow_stop")
-WORKS = (*BEGINS, *STEERS, "continue_run", "answer", "land")
+STEERS = (*("tell", "stop", "workflow_stop"),)
+WORKS = (*BEGINS, *STEERS, *("continue_run", "answer", "land"))
 """The tools that start or steer runs, all of them the agent's own; `land` only requests approval."""
 SCOUTS = "explore"
 """The tool that starts read-only runs to answer questions; every mode allows it."""

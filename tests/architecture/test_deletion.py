@@ -48,6 +48,7 @@ FACES = ("app", "interfaces/cli", "interfaces/mcp")
 WHOLE = (
     "app/test_check.py::test_agents_and_skills_need_no_file",
     "app/test_faces_agree.py",
+    "app/test_panos_window.py::test_each_request_is_served_by_the_tools_that_are_offered[Land the last one]",
     "interfaces/cli/test_lists_and_helps.py",
     "interfaces/cli/test_tree.py",
     "interfaces/http/test_once.py::test_which_routes_take_a_key",
@@ -62,6 +63,9 @@ MANY = (
 )
 """Tests that need several features: they are run without one of them, but not without all."""
 ROUTE = re.compile(r'"((?:GET|POST) (/v1/[^"]*))"')
+SHARED, CONSTANT = "pancode/runs/answers.py", re.compile(r"^([A-Z_]+) = Route\[.*\]\((.+)\)$", re.MULTILINE)
+SERVED = re.compile(r"^@Verb\((?:shapes\.)?([A-Z_]+)\b", re.MULTILINE)
+"""Routes that a feature serves and others ask: their constants are shared, and not in its own `answers`."""
 FEATURES = (
     ("pancode.schedules",),
     ("pancode.memory",),
@@ -72,6 +76,8 @@ FEATURES = (
     ("pancode.backups",),
     ("pancode.checkouts",),
     ("pancode.notices",),
+    ("pancode.landing",),
+    ("pancode.people",),
 )
 """What is deleted together: issues are worked on in workspaces."""
 CACHE, LIMIT_S = ".mypy_cache", 900
@@ -206,6 +212,8 @@ def copy_without(place: Path, packages: Sequence[str]) -> Path:
             shutil.copy2(ROOT / name, place / name)
     folders = [place / package.replace(".", "/") for package in packages]
     sources = [path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.py")]
+    shared = dict(CONSTANT.findall((place / SHARED).read_text(encoding="utf-8")))
+    sources += [shared[name] for source in sources for name in SERVED.findall(source) if name in shared]
     routes = dict(found for source in sources for found in ROUTE.findall(source))
     for folder in folders:
         shutil.rmtree(folder)
@@ -249,8 +257,14 @@ def _asks(node: ast.stmt, paths: Collection[re.Pattern[str]], names: Collection[
     inside = list(ast.walk(node))
     texts = [str(one.value) for one in inside if isinstance(one, ast.Constant)]
     texts += [one.id for one in inside if isinstance(one, ast.Name)]
+    texts += [_join(one) for one in inside if isinstance(one, ast.JoinedStr)]
     found = any(text in names or any(path.fullmatch(text) for path in paths) for text in texts)
     return isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and found
+
+
+def _join(text: ast.JoinedStr) -> str:
+    """Return a formatted text with a word in place of each value."""
+    return "".join(str(one.value) if isinstance(one, ast.Constant) else "x" for one in text.values)
 
 
 def missing_imports(place: Path) -> list[str]:
