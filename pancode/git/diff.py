@@ -106,3 +106,10 @@ def diff_stat(depot: Depot, repo_id: str, snapshot: str, commit: str) -> tuple[F
                 FileStat(decode_path(name), plus, minus, decode_path(old) if old is not None else None)
             )
     return tuple(found)
+
+
+def format_stat(stat: FileStat) -> str:
+    """Return the line about a changed file."""
+    counts = "binary" if stat.added is None else f"+{stat.added} -{stat.removed}"
+    name = f"{stat.old_path} -> {stat.path}" if stat.old_path is not None else stat.path
+    return f"{counts:>12}  {name}\n"

@@ -11,7 +11,7 @@ from node_agent.wire.git import checked_object, decode_path, split_nul
 from node_agent.wire.identity import AttemptId
 from pancode.git.base_tree import compose_commit
 from pancode.git.depot import Depot
-from pancode.git.diff import format_history, shown_change
+from pancode.git.diff import diff_patch, diff_stat, format_history, format_stat, shown_change
 from pancode.git.file_list import ListingLimits
 from pancode.git.log_store import LogStreams
 from pancode.git.merge import publish_snapshot
@@ -107,6 +107,12 @@ class GitDepot:
         if result.base is None:
             return ahead, None
         return ahead, _count_commits(lambda: Git(Path(project), any_owner_env()), "HEAD", result.base)
+
+    def diff(self, repo: str, old: str, new: str, stat: bool) -> bytes:
+        """Return the change between two commits as a patch that git can apply; `stat`: only counts."""
+        if stat:
+            return "".join(map(format_stat, diff_stat(self.depot, repo, old, new))).encode()
+        return diff_patch(self.depot, repo, old, new)
 
     def shown_change(self, repo: str, old: str, new: str, most: int, hides: Callable[[str], bool]) -> bytes:
         """Return the change between two commits as a patch. `hides`: files that its reader may not read."""

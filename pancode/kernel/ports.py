@@ -367,6 +367,9 @@ class DepotPort(Protocol):
         """Return how many commits the result has since `result.since`, and the checkout since the result's
         base. Each number is at most 10,000, or None if unknown. Nothing is changed."""
 
+    def diff(self, repo: str, old: str, new: str, stat: bool) -> bytes:
+        """Return the change between two commits as a patch that git can apply; `stat`: only counts."""
+
     def shown_change(self, repo: str, old: str, new: str, most: int, hides: Callable[[str], bool]) -> bytes:
         """Return the change between two commits as a patch, empty if nothing changed. `hides`: whether a file
         must be hidden from the reader. A patch over `most` bytes is cut; its last line then says so."""

@@ -1,4 +1,4 @@
-"""Routes for changes: diffs, landings and their queues."""
+"""Routes for landings and their queues."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pancode.git.landings import LandStatus
 from pancode.interfaces.http.access.rights import CHANGES, LANDS, OPERATES
 from pancode.interfaces.http.bodies import ActBody, LandBody, Line, ReasonBody
 from pancode.interfaces.http.context import ApiContext
-from pancode.interfaces.http.routing import ApiCall, Octets, Verb
+from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import WorkspaceError
 from pancode.kernel.formatting import format_outcome
 from pancode.kernel.names import LAST
@@ -52,13 +52,6 @@ def _find_run(context: ApiContext, call: ApiCall) -> Run:
 
 def _get_suspended_run(context: ApiContext, call: ApiCall) -> Run:
     return get_suspended(context.core, call.path["run"])
-
-
-@Verb("GET /v1/runs/{run}/diff", command="diff", query=("stat",))
-def _diff(context: ApiContext, call: ApiCall) -> Octets:
-    """Return the run's change as a diff."""
-    change = _code(context).diff(get_suspended(context.core, call.path["run"]), call.flag("stat"))
-    return Octets(change)
 
 
 def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:

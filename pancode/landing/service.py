@@ -27,7 +27,7 @@ from pancode.git.landings import (
     trailers_of,
 )
 from pancode.kernel.errors import UsageError, WorkspaceError
-from pancode.kernel.records import Run, RunState
+from pancode.kernel.records import Run
 from pancode.kernel.states import How
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import must_ask
@@ -39,11 +39,10 @@ from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run
 from pancode.runs.facts import Lineage, Provision
 from pancode.runs.request import Beginning, DispatchRequest, LandWay
-from pancode.runs.retention.parts import must_have_changes
 from pancode.runs.retry import request_of
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import chain_of
-from pancode.runs.whole_changes import change_begins
+from pancode.runs.whole_changes import commits_of
 
 
 class Landing:
@@ -256,33 +255,6 @@ def dump_report(report: LandReport, result: str) -> dict[str, Any]:
     if report.already:
         shape["why"] = report.already
     return {**shape, "commit": report.commit or result, "made": bool(report.commit)}
-
-
-def commits_of(core: Core, run: Run) -> tuple[str, str, str | None]:
-    """Return the change's repository, base and result; WorkspaceError if the run cannot have a change.
-
-    The base is that of the first run in the chain that this run continues. If the run itself changed nothing,
-    the result is that of the run before it.
-    """
-    repo, snapshot, commit = _own_commits(run)
-    begins = change_begins(core, run) or snapshot
-    return repo, begins, commit or (snapshot if begins != snapshot else None)
-
-
-def _own_commits(run: Run) -> tuple[str, str, str | None]:
-    repo, snapshot = run.workspace.get("repo"), run.workspace.get("snapshot")
-    if run.workspace.get("kind") != "git" or not isinstance(repo, str) or not isinstance(snapshot, str):
-        raise WorkspaceError(
-            f"{run.id} has no change to land: it worked in an empty directory",
-            why="the run used --workspace none",
-            fix=f"see its answer and files: pancode runs show {run.id}; to work in a repository: pancode "
-            "dispatch TASK",
-        )
-    must_have_changes(run)
-    commit = run.result.get("commit")
-    if commit is None and run.state is not RunState.ENDED:
-        raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")
-    return repo, snapshot, str(commit) if commit is not None else None
 
 
 def _make_refusal_error(run: Run, report: LandReport) -> WorkspaceError:

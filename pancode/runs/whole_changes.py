@@ -8,6 +8,7 @@ from pancode.kernel.records import Run, RunState
 from pancode.runs.core import Core
 from pancode.runs.extension import LargerWork
 from pancode.runs.facts import Lineage
+from pancode.runs.retention.parts import must_have_changes
 from pancode.runs.views import chain_of, find_run
 
 
@@ -98,3 +99,36 @@ def get_suspended(core: Core, text: str) -> Run:
         code=NOT_SUSPENDED,
         details={"run": run.id},
     )
+
+
+def commits_of(core: Core, run: Run) -> tuple[str, str, str | None]:
+    """Return the change's repository, base and result; WorkspaceError if the run cannot have a change.
+
+    The base is that of the first run in the chain that this run continues. If the run itself changed nothing,
+    the result is that of the run before it.
+    """
+    repo, snapshot, commit = _own_commits(run)
+    begins = change_begins(core, run) or snapshot
+    return repo, begins, commit or (snapshot if begins != snapshot else None)
+
+
+def _own_commits(run: Run) -> tuple[str, str, str | None]:
+    repo, snapshot = run.workspace.get("repo"), run.workspace.get("snapshot")
+    if run.workspace.get("kind") != "git" or not isinstance(repo, str) or not isinstance(snapshot, str):
+        raise WorkspaceError(
+            f"{run.id} has no change to land: it worked in an empty directory",
+            why="the run used --workspace none",
+            fix=f"see its answer and files: pancode runs show {run.id}; to work in a repository: pancode "
+            "dispatch TASK",
+        )
+    must_have_changes(run)
+    commit = run.result.get("commit")
+    if commit is None and run.state is not RunState.ENDED:
+        raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")
+    return repo, snapshot, str(commit) if commit is not None else None
+
+
+def diff_change(core: Core, text: str, stat: bool) -> bytes:
+    """Return the change of the run that the text names as a patch, or as a list of files with counts."""
+    repo, begins, commit = commits_of(core, get_suspended(core, text))
+    return b"" if commit is None else core.ports.depot.diff(repo, begins, commit, stat)

@@ -47,6 +47,7 @@ FACES = ("app", "interfaces/cli", "interfaces/mcp")
 WHOLE = (
     "app/test_check.py::test_agents_and_skills_need_no_file",
     "app/test_faces_agree.py",
+    "app/test_panos_window.py::test_each_request_is_served_by_the_tools_that_are_offered[Land the last one]",
     "interfaces/cli/test_lists_and_helps.py",
     "interfaces/cli/test_tree.py",
     "interfaces/http/test_once.py::test_which_routes_take_a_key",
@@ -125,6 +126,10 @@ class Removal(ast.NodeTransformer):
         return node if node.names else None
 
     def visit_Assign(self, node: ast.Assign) -> ast.Assign:
+        """A tuple of names with a name of its own is a list, and no row of a table."""
+        if isinstance(node.value, ast.Tuple) and not self.in_function:
+            texts = [one for one in node.value.elts if isinstance(one, ast.Constant) and self._is_named(one)]
+            node.value.elts = [one for one in node.value.elts if one not in texts]
         self.generic_visit(node)
         is_name = isinstance(node.value, ast.Constant) and node.value.value in self.names
         if is_name and not self.in_function:
@@ -263,8 +268,14 @@ def _asks(node: ast.stmt, paths: Collection[re.Pattern[str]], names: Collection[
     inside = list(ast.walk(node))
     texts = [str(one.value) for one in inside if isinstance(one, ast.Constant)]
     texts += [one.id for one in inside if isinstance(one, ast.Name)]
+    texts += [_join(one) for one in inside if isinstance(one, ast.JoinedStr)]
     found = any(text in names or any(path.fullmatch(text) for path in paths) for text in texts)
     return isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and found
+
+
+def _join(text: ast.JoinedStr) -> str:
+    """Return a formatted text with a word in place of each value."""
+    return "".join(str(one.value) if isinstance(one, ast.Constant) else "x" for one in text.values)
 
 
 def missing_imports(place: Path) -> list[str]:

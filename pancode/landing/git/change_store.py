@@ -1,4 +1,4 @@
-"""The changes of runs: shows, lands in order and cancels them, and opens their pull requests."""
+"""The changes of runs: lands in order and cancels them, and opens their pull requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from node_agent.policy.deciding import FileTree
 from pancode.fleet.part import CoordinatorPart
 from pancode.git.base_tree import conflict_state, find_unsettled
 from pancode.git.depot import Depot
-from pancode.git.diff import FileStat, diff_patch, diff_stat
 from pancode.git.forge_rules import ForgeKind
 from pancode.git.landings import CalledOff, Conflict, ConflictState, Gates, LandReport, LandRequest, OnBranch
 from pancode.git.merge import commit_of, publish_snapshot
@@ -26,7 +25,7 @@ from pancode.landing.answers import LandingRow, PullRequestShape
 from pancode.landing.git.reverts import RevertLook
 from pancode.landing.pull_request import Forges, PullAsked, must_be_possible, open_pull_request
 from pancode.landing.queue import LandingQueue, landing_rows, list_before, report_of
-from pancode.landing.service import Lander, commits_of, resolve_conflict
+from pancode.landing.service import Lander, resolve_conflict
 from pancode.runs.answers import CalledOffRow, QueuedAnswer
 from pancode.runs.core import Core
 from pancode.runs.dispatch import describe_queued
@@ -46,15 +45,6 @@ class DepotCode(CoordinatorPart):
         )
         self.threads = (self.queue,)
         self._reverts = RevertLook(core, depot)
-
-    def diff(self, run: Run, stat: bool) -> bytes:
-        """Return the run's change against its snapshot as a patch, or as a list of files with counts."""
-        repo, snapshot, commit = commits_of(self._core, run)
-        if commit is None:
-            return b""
-        if stat:
-            return "".join(_format_line(s) for s in diff_stat(self._depot, repo, snapshot, commit)).encode()
-        return diff_patch(self._depot, repo, snapshot, commit)
 
     def land(self, run: Run, way: LandWay, wait: bool = True) -> dict[str, Any]:
         """Merge the run's change into the user's tree or a branch, after earlier landings of the repository.
@@ -107,12 +97,6 @@ class DepotCode(CoordinatorPart):
         for part in parts:
             part.note_pull(run, pull)
         return opened
-
-
-def _format_line(stat: FileStat) -> str:
-    counts = "binary" if stat.added is None else f"+{stat.added} -{stat.removed}"
-    name = f"{stat.old_path} -> {stat.path}" if stat.old_path is not None else stat.path
-    return f"{counts:>12}  {name}\n"
 
 
 class DepotRepositories:

@@ -29,6 +29,7 @@ from pancode.runs.retry import dispatch_again
 from pancode.runs.stop import stop_run
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import get_run, get_run_detail, get_run_shape
+from pancode.runs.whole_changes import diff_change
 
 
 @Verb(answers.RUNS, command="runs ls", query=(*PAGED, *RUN_FILTERS))
@@ -153,6 +154,12 @@ def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
         headers["Pancode-Lines-Before"] = "unknown" if piece.before is None else str(piece.before)
     headers["Pancode-State"] = "more" if piece.more else "end" if piece.end else "open"
     return Octets(piece.data, headers=headers)
+
+
+@Verb("GET /v1/runs/{run}/diff", command="diff", query=("stat",))
+def _diff(context: ApiContext, call: ApiCall) -> Octets:
+    """Return the run's change as a diff."""
+    return Octets(diff_change(context.core, call.path["run"], call.flag("stat")))
 
 
 @Verb(answers.STREAMS)

@@ -1,4 +1,4 @@
-"""Landings and diffs without git."""
+"""Landings without git."""
 
 from __future__ import annotations
 
@@ -17,10 +17,7 @@ from pancode.runs.request import LandWay
 
 
 class MemoryLandings(DepotCode):
-    """diff and land without git."""
-
-    def diff(self, run: Run, stat: bool) -> bytes:
-        return b"--- a\n+++ b\xff\n"
+    """Landings that are done at once."""
 
     def __init__(self) -> None:
         self.ways: list[LandWay] = []

@@ -67,6 +67,9 @@ class HonestDepot:
     def preview(self, project: str, folder: str, allowed: tuple[str, ...]) -> Preview:
         return Preview("c" * 40, "main", ("a.txt",), ("secret.env",), ("b.bin is large",))
 
+    def diff(self, repo: str, old: str, new: str, stat: bool) -> bytes:
+        return b"--- a\n+++ b\xff\n"
+
     def tree_now(self, project: str, allowed: tuple[str, ...]) -> str:
         return self.tree
 

@@ -144,12 +144,3 @@ def test_a_user_says_yes_to_an_agent_that_asks_first(world: World) -> None:
     world.node.carry_out(**failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
     again = world.http.post(f"/v1/runs/{queued['run']}/retry", {})
     assert again.status_code == 201, "who names a run to be tried again has said yes to it"
-
-
-def test_a_supervised_agents_change_is_landed_by_hand_alone(world: World, tmp_path: Path) -> None:
-    (tmp_path / "repo/.git").mkdir(parents=True)
-    mine(world, "agents: {builder: {autonomy: supervised}}")
-    body = {"task": "true", "runtime": "shell", "cwd": str(tmp_path / "repo")}
-    told = world.problem("POST", "/v1/runs", {**body, "land": True})
-    assert (told["exit_code"], told["code"]) == (5, "refused_agent")
-    assert "builder is supervised" in told["message"] and "pancode land" in told["fix"]

@@ -15,6 +15,7 @@ from pancode.fleet import inventory
 from pancode.interfaces.http import context
 from pancode.kernel.errors import UnavailableError
 from pancode.kernel.records import Balance, Lease, LeaseState, Node, Run, RunState, Setting
+from pancode.kernel.values import replace
 from pancode.runs import log
 from pancode.runs.core import Core
 from pancode.runs.views import format_iso
@@ -406,9 +407,16 @@ def test_down_asks_first_while_runs_are_in_flight(world: World) -> None:
 # -- code and catalogue ----------------------------------------------------------------------------
 
 
-def test_a_diff_is_bytes_and_a_landing_is_told(world: World) -> None:
+def test_a_diff_is_bytes(world: World) -> None:
+    run = world.context.row(Run, world.dispatch()["run"])
+    git = {"kind": "git", "repo": "demo-1234", "snapshot": "a" * 40}
+    with world.context.ledger.transaction() as tx:
+        tx.put(replace(run, workspace=git, result={"commit": "c" * 40}))
+    assert world.http.get(f"/v1/runs/{run.id}/diff").content.endswith(b"\xff\n")
+
+
+def test_a_landing_is_told(world: World) -> None:
     run = world.dispatch()["run"]
-    assert world.http.get(f"/v1/runs/{run}/diff").content.endswith(b"\xff\n")
     assert world.http.post(f"/v1/runs/{run}/land", {}).json()["status"] == "landed"
     world.coordinator.code.told_of_landings = "SHOP-12 is closed"
     assert world.http.post(f"/v1/runs/{run}/land", {}).json()["tracker"] == "SHOP-12 is closed"

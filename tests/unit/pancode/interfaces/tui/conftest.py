@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from pancode.runs import whole_changes
 from tests.unit.pancode.interfaces.tui.scene import Scene
+
+
+@pytest.fixture(autouse=True)
+def changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run has changed something, although the fleet of these tests has no repository."""
+    commits = ("demo-1234", "a" * 40, "c" * 40)
+    monkeypatch.setattr(whole_changes, "commits_of", lambda core, run: commits)
 
 
 @pytest.fixture

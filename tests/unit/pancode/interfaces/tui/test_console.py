@@ -125,20 +125,6 @@ def test_stop_asks_by_name_and_only_y_sends_it(scene: Scene) -> None:
     assert posts(scene) == [(f"/v1/runs/{scene.works}/stop", {"by": "ada", "reason": ""})]
 
 
-def test_a_refusal_is_told_with_its_fix(scene: Scene) -> None:
-    async def play(app: Console, pilot: Pilot[int]) -> None:
-        await shows(app, pilot, "Which port?")
-        await pilot.press("a")
-        await shows(app, pilot, "Your answer to")
-        assert "2: 9090" in screen(app)
-        await pilot.press("7", "enter")
-        await shows(app, pilot, "choice 7 not found")
-        await shows(app, pilot, f"pancode answer {scene.asks} 1")
-
-    played(scene, play, "inbox")
-    assert posts(scene)[0] == (f"/v1/runs/{scene.asks}/answer", {"by": "ada", "text": "7"})
-
-
 def test_marked_runs_are_stopped_at_once_and_the_question_names_each(scene: Scene) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, scene.works)
@@ -160,24 +146,6 @@ def test_marked_runs_are_stopped_at_once_and_the_question_names_each(scene: Scen
     assert {path for path, _ in posts(scene)} == {
         f"/v1/runs/{run}/stop" for run in (scene.waits, scene.works)
     }
-
-
-def test_deny_and_drain(scene: Scene) -> None:
-    async def play(app: Console, pilot: Pilot[int]) -> None:
-        await shows(app, pilot, "Which port?")
-        await pilot.press("n")
-        await shows(app, pilot, f"Deny {scene.asks}")
-        await pilot.press("y")
-        await shows(app, pilot, "nothing waits for you")
-        await pilot.press("colon", *"machines", "enter")
-        await shows(app, pilot, "gpubox")
-        await pilot.press("G", "D")
-        await shows(app, pilot, "Drain n1: nothing new starts there")
-        await pilot.press("y")
-        await shows(app, pilot, "drain")
-
-    played(scene, play, "inbox")
-    assert scene.client.get("/v1/nodes/n1")["draining"] == "drained by ada"
 
 
 def test_work_on_an_issue_is_begun_by_a_key(scene: Scene, tmp_path: Path) -> None:
@@ -479,3 +447,17 @@ def test_a_console_that_was_never_shown_asks_nothing(tmp_path: Path) -> None:
     before = len(scene.client.asked)
     console(scene)
     assert len(scene.client.asked) == before
+
+
+def test_drain(scene: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "Which port?")
+        await pilot.press("colon", *"machines", "enter")
+        await shows(app, pilot, "gpubox")
+        await pilot.press("G", "D")
+        await shows(app, pilot, "Drain n1: nothing new starts there")
+        await pilot.press("y")
+        await shows(app, pilot, "drain")
+
+    played(scene, play, "inbox")
+    assert scene.client.get("/v1/nodes/n1")["draining"] == "drained by ada"

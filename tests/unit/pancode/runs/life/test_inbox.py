@@ -17,7 +17,6 @@ from pancode.runs.life.inbox import (
     format_answer,
     item_of,
     kind_of,
-    must_be_shown,
     must_wait,
 )
 from tests.unit.pancode.kernel.fleets import node, resolved
@@ -91,15 +90,6 @@ def test_flags_and_count_of_a_held_change_come_before_paths_of_any_length() -> N
     assert "cut" not in item_of(held("short"), ITEM).words
 
 
-@pytest.mark.parametrize("said", [(), ("--with-commands",)])
-def test_a_yes_to_something_else_is_refused_with_the_command_that_fits(said: tuple[str, ...]) -> None:
-    must_be_shown(held("x"), FLAGS)
-    with pytest.raises(PancodeError) as caught:
-        must_be_shown(held("x"), said)
-    assert caught.value.code == "changed"
-    assert "pancode approve --with-commands --with-secret r-0001" in caught.value.fix
-
-
 @pytest.mark.parametrize(
     ("said", "meant"),
     [
@@ -114,13 +104,6 @@ def test_a_yes_to_something_else_is_refused_with_the_command_that_fits(said: tup
 )
 def test_a_choice_is_named_by_number_or_word(said: str, meant: str) -> None:
     assert answer_of(ended(**ASKS), said) == meant
-
-
-@pytest.mark.parametrize(("said", "code"), [("9", "no_choice"), ("0", "no_choice"), ("  ", "no_answer")])
-def test_an_answer_that_is_none_says_what_fits(said: str, code: str) -> None:
-    with pytest.raises(PancodeError) as caught:
-        answer_of(ended(**ASKS), said)
-    assert caught.value.code == code and "pancode answer r-0001" in caught.value.fix
 
 
 def test_the_agent_is_told_question_and_answer() -> None:

@@ -14,7 +14,7 @@ from pancode.kernel.values import replace
 from pancode.runs.inbox_answers import list_inbox
 from pancode.runs.life.inbox import is_lifted_for_good, is_unapproved
 from tests.unit.pancode.interfaces.http.world import World
-from tests.unit.pancode.people.routes.test_inbox import blocked, held, items, keep
+from tests.unit.pancode.people.routes.test_inbox import items, keep
 
 
 @pytest.fixture
@@ -104,17 +104,6 @@ def test_a_late_answer_to_the_start_is_none_to_a_command_that_waits_by_then(worl
         Run, run
     ).terms
     assert approve(world, run, call=1).status_code == 200 and items(world) == []
-
-
-@pytest.mark.parametrize("waits", ["landing", "permission"])
-def test_a_yes_to_a_plan_is_none_to_what_the_run_asks_by_then(world: World, waits: str) -> None:
-    run = held(world) if waits == "landing" else blocked(world, question="")
-    (before,) = items(world)
-    late = {"by": "ben", "plan": "0123456789ab", "with_commands": waits == "landing"}
-    told = world.problem("POST", f"/v1/runs/{run}/approve", late)
-    assert before["kind"] == waits and waits in told["why"]
-    assert told["code"] == "changed" and "pancode inbox" in told["fix"]
-    assert items(world) == [before], "it still waits"
 
 
 def test_a_no_with_words_says_for_whom_words_are(world: World) -> None:

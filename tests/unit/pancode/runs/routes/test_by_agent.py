@@ -8,9 +8,6 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import Outcome
-from pancode.interfaces.cli import main as entry
-from pancode.interfaces.cli.output import Face
-from pancode.kernel.errors import ApiError, ExitCode
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
 from tests.unit.pancode.interfaces.http.world import World
@@ -66,19 +63,3 @@ def test_an_agent_without_a_run_at_work_shows_those_that_ended(world: World) -> 
     assert answer.status_code == 404 and "r-cc2222 (error: " in answer.json()["why"]
     unknown = world.http.get("/v1/runs/nobody/brief").json()
     assert unknown["code"] == "run_not_found" and "nobody" in unknown["message"]
-
-
-def test_a_command_for_one_of_several_runs_lists_itself_for_each(
-    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    refused = ApiError(world.http.post("/v1/runs/mason/stop", {"by": "ada", "reason": ""}).json())
-
-    def refuse(*_: object, **__: object) -> None:
-        raise refused
-
-    monkeypatch.setattr(Face, "client", refuse)
-    assert entry.run(["tell", "mason", "in ink"]) == ExitCode.USAGE
-    told = capsys.readouterr().err
-    assert "pancode tell r-aa2223 'in ink'; or: pancode tell r-aa2222 'in ink'" in told
-    assert entry.run(["runs", "stop", "--agent", "mason", "--json"]) == ExitCode.USAGE
-    assert "pancode runs stop r-aa2223 --json; or: pancode runs stop r-aa2222" in capsys.readouterr().err

@@ -1,15 +1,13 @@
-"""`last` is the last run of the repository where the user stands; nothing lands in another one unasked."""
+"""`last` is the last run of the repository where the user stands."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
-import httpx2
 import pytest
 
-from pancode.interfaces.http.routing import FOLDER, NOTE
+from pancode.interfaces.http.routing import NOTE
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.runs.views import find_run
@@ -36,19 +34,8 @@ def world(tmp_path: Path) -> World:
     return made
 
 
-def asked(world: World, folder: Path, run: str, **body: object) -> httpx2.Response:
-    """Lands it; nothing is waited for."""
-    head = {FOLDER: quote(str(folder))}
-    return world.http.post(f"/v1/runs/{run}/land", {"by": "ada", "wait": False, **body}, head)
-
-
 def last_from(world: World, folder: Path) -> str:
-    return str(asked(world, folder, "last", elsewhere=True).json()["run"])
-
-
-def refused(answer: httpx2.Response) -> dict[str, Any]:
-    assert answer.status_code != 200 and answer.json()["code"] == "other_repository", answer.text
-    return dict(answer.json())
+    return str(world.http.get_from(folder, "/v1/runs/last/brief").json()["run"])
 
 
 def test_last_is_of_this_repository_where_it_has_one(world: World, tmp_path: Path) -> None:
@@ -70,22 +57,6 @@ def test_a_note_says_that_a_newer_run_is_elsewhere(world: World, tmp_path: Path)
     words = f"last is r-mine22, the newest run of {tmp_path}/mine; r-none22 in no repository is newer"
     assert note("mine/sub") == words and note("mine", "r-mine22") == ""
     assert note("minesweeper") == "", "it is the newest of all"
-
-
-def test_a_landing_in_another_repository_is_refused_with_the_command(world: World, tmp_path: Path) -> None:
-    mine, other, outside = tmp_path / "mine", tmp_path / "other", tmp_path
-    for run in ("r-mine22", "r-mine2"):
-        assert refused(asked(world, other, run))["fix"] == f"pancode -C {mine} land r-mine22"
-    for folder, more in ((other, {"elsewhere": True}), (mine, {}), (outside, {})):
-        assert asked(world, folder, "r-mine22", **more).status_code == 200
-    newest = replace(world.context.row(Run, "r-other2"), created_ms=2**50)
-    with world.context.ledger.transaction() as tx:
-        tx.put(newest)
-    assert "r-other2" in refused(asked(world, outside, "last"))["message"], "it may be anybody's"
-    assert asked(world, mine, "last").json()["run"] == "r-mine22"
-    (mine / ".git").rename(mine / "gone")
-    gone = asked(world, mine, "r-mine22").json()
-    assert gone["code"] == "no_repository" and "pancode diff r-mine22" in gone["fix"]
 
 
 def test_the_gates_of_a_landing_are_shown_as_what_they_are(world: World) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import Outcome
-from pancode.kernel.records import Action, ActionKind, Record, Run, RunState, SessionRow
+from pancode.kernel.records import Record, Run, RunState, SessionRow
 from pancode.kernel.values import replace
 from pancode.runs.retention.parts import RunFiles
 from pancode.runs.retention.rules import DAY_MS, FilesNeed, KeepRules, select_prunable
@@ -68,13 +68,6 @@ def test_a_run_that_this_ledger_does_not_know_keeps_its_files(world: World) -> N
     assert collected(world)["changes"] == 0 and world.coordinator.kept_files.named == {"r-zzzzz9"}
 
 
-@pytest.mark.parametrize("days", [40, 4_000])
-def test_a_change_that_nobody_has_decided_about_stays(world: World, days: int) -> None:
-    ended(world, "r-aaaaa2", days=days)
-    assert collected(world)["kept"] == [{"runs": 1, "why": FilesNeed.DECISION.value}]
-    assert world.coordinator.kept_files.named == {"r-aaaaa2"}
-
-
 def test_it_happens_by_itself_once_a_day(world: World) -> None:
     ended(world, "r-aaaaa2", landed="landed")
     daily = DailyRetention(world.context.core, world.coordinator.kept_files)
@@ -96,15 +89,12 @@ def needs_of(world: World, run: Run, *rows: Record) -> str:
 
 def test_each_need_is_a_reason(world: World) -> None:
     run = ended(world, "r-aaaaa2", landed="landed")
-    now = world.context.clock.wall_ms()
     flow = Workflow("w-1", 0, "ana", WorkflowKind.GRAPH, "", "", None)
     in_flow = replace(run, workflow="w-1")
     assert needs_of(world, replace(run, state=RunState.PENDING)) == FilesNeed.AT_WORK
     assert needs_of(world, in_flow, flow) == FilesNeed.WORKFLOW
     over = replace(flow, state=WorkflowState.DONE)
     assert needs_of(world, replace(in_flow, landed=None), over) == "", "the loser of a race waits for nobody"
-    lands = Action("a-1", ActionKind.LAND, run.id, now, "ana")
-    assert needs_of(world, replace(run, landed=None), lands) == FilesNeed.LANDING
 
 
 @pytest.mark.parametrize(("days", "need"), [(89, FilesNeed.SESSION.value), (90, "")])
