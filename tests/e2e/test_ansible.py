@@ -23,7 +23,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.bare_hosts]  # what is left on them 
 
 LISTING = """cd /home/ops/.pancode-node/@ || exit 1
 set -f
-own='-path ./run/* -o -path ./log/* -o -path ./journal/* -o -path ./cache/* -o -path ./s/* -o -path ./work/*'
+own='-path ./run/* -o -path ./log/* -o -path ./journal/* -o -path ./cache/* -o -path ./s/*'
+own="$own -o -path ./work/* -o -path ./kept"
 find . \\( $own -o -path ./bundles/*/* \\) -prune -o -printf '%y %m %u %p %l\\n' | sort
 find . \\( $own -o -path ./key/node.key -o -path ./key/redis.password -o -path ./bundles/*/* \\) -prune \\
   -o -type f ! -name node.json -print | sort | xargs sha256sum

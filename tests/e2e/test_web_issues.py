@@ -14,9 +14,14 @@ from playwright.sync_api import Browser, expect
 from tests.e2e.console import Console, axe_source, chromium, findings
 from tests.e2e.console_pages import MARKUP
 from tests.e2e.owner import Owner
-from tests.e2e.programs import project
+from tests.e2e.programs import model_on, project
+from tests.e2e.test_programs import K
+from tests.e2e.test_web_chat import CLI, says, worker
 from tests.integration.forge.fakes import TOKEN, serving
 from tests.integration.forge.trackers import FakeGitHubIssues
+from tests.lab import Lab
+
+__all__ = ["worker"]
 
 pytestmark = pytest.mark.slow  # one browser, and real hosts
 
@@ -27,7 +32,9 @@ def browser() -> Iterator[Browser]:
         yield found
 
 
-def test_an_issue_is_read_and_an_agent_is_started_on_it(fleet: Owner, browser: Browser) -> None:
+def test_an_issue_is_read_and_an_agent_is_started_on_it(
+    fleet: Owner, browser: Browser, worker: None, lab: Lab
+) -> None:
     port = urlsplit(fleet.ask("web", "--print")["url"]).port
     assert port is not None
     console, top, tracker = Console(fleet, browser, port), project(fleet, "webbed"), FakeGitHubIssues()
@@ -36,7 +43,7 @@ def test_an_issue_is_read_and_an_agent_is_started_on_it(fleet: Owner, browser: B
     tracker.text = MARKUP
     page = console.enter()
     try:
-        with serving(tracker) as api:
+        with serving(tracker) as api, model_on(lab, K, {"count": "assistant", "turns": [says("Done.")]}):
             forge = {"github.com": {"token": "secret:tracker", "url": api}}
             settings.write_text(json.dumps({**(yaml.safe_load(before) or {}), "forge": forge}))
             fleet.run("config", "secret", "tracker", stdin=TOKEN).ok()
@@ -50,6 +57,10 @@ def test_an_issue_is_read_and_an_agent_is_started_on_it(fleet: Owner, browser: B
             expect(page.locator("main .head .id")).to_have_text("SHOP-12")
             expect(page.get_by_role("region", name="In its author's words")).to_contain_text(MARKUP)
             page.get_by_label("runtime").select_option("shell")
+            expect(page.locator("main")).to_contain_text("would run the text of SHOP-12 as commands")
+            page.get_by_label("runtime").select_option("native")
+            page.get_by_label("model", exact=True).fill(CLI.model)
+            page.get_by_label("node").select_option(f"node{K}")
             expect(page.locator("main")).to_contain_text("It would be admitted.")
             assert findings(page, axe_source()) == []
             page.get_by_role("button", name="Start").click()
