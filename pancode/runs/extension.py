@@ -18,8 +18,8 @@ F = TypeVar("F")
 
 @dataclass(frozen=True, slots=True)
 class Hook(Generic[S, F]):
-    """A function of a feature. `concerns`: whether to call it for a request, run or change. This is an
-    `attrgetter` that looks only at the value, so that no file of an unused feature is imported."""
+    """A function of a feature. `concerns`: whether to call it for a request, run or change. It looks only at
+    the value, so that no file of an unused feature is imported."""
 
     concerns: Callable[[S], bool]
     act: F

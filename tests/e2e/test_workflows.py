@@ -87,6 +87,7 @@ def test_a_chain_hands_on_commits_answers_and_files_from_host_to_host(fleet: Own
 
 def test_a_chain_stops_at_a_failure_and_goes_on_from_there(fleet: Owner, no_sandboxes: None) -> None:
     top = fleet.repository("resumed")
+    until(lambda: fleet.nodes()["node1"]["isolation"] == "none", "the node has looked", 60)
     mark = "/tmp/tried"  # a run's own files do not outlast it, and a sandbox has a /tmp of its own
     steps = [
         {"name": "first", "task": "echo one >> list.txt"},

@@ -42,7 +42,7 @@ def test_a_workspace_is_entered_left_and_gone_on_with(fleet: Owner, lab: Lab) ->
     try:
         again.shows("[pancode")
         again.types("exit\n")
-        again.shows("done")
+        again.shows("to land")
         assert again.process.wait(60) == 0
     finally:
         again.close()

@@ -36,7 +36,7 @@ def load_commands() -> LargerCommands:
     for module in LARGER.values():
         found: LargerCommands = importlib.import_module(module).COMMANDS
         return found
-    raise UsageError("this installation has no workflows", fix="name a run", code="no_workflows")
+    raise UsageError("this installation has no workflows", fix="name a run")
 
 
 def complete_files(incomplete: str) -> list[str]:

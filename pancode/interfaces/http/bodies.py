@@ -100,7 +100,7 @@ class LaterBody(CallerSettings):
 
     def later(self) -> LaterWork:
         """Return the work. UsageError if no feature has such work."""
-        raise UsageError("this installation has no workflows", fix="dispatch a run", code="no_workflows")
+        raise UsageError("this installation has no workflows", fix="dispatch a run")
 
 
 class BeginsRun(Protocol):

@@ -407,7 +407,7 @@ def _change_copies(face: Face, request: SkillsAsked, nodes: list[str], fleet: bo
             f"{one['node']}: backups are kept in {escape_line(place)}\n" for place in one.get("left", ())
         ]
     lines += problems
-    words = "".join(lines) or "nothing to do\n"
+    words = "".join(lines) or ("no copies were found\n" if request.act == "remove" else "nothing to do\n")
     return face.end(_end(machines), {"nodes": machines}, lambda: words)
 
 
