@@ -3,7 +3,8 @@
 A copy of the product is made in which each program notes the files whose functions it enters. A fleet of one
 machine is brought up from it: the command line, the coordinator, the node agent and the shims are real, as
 are Valkey, git, the sandbox and the browser. Files that the same process enters while the fleet is idle do
-not count. Changes of room are counted for each process, in the order in which it enters its files.
+not count, nor do threads that are not of the act (`BESIDE`). Changes of room are counted for each
+process, in the order in which it enters its files.
 `python -m tests.architecture.way page` also writes the page of the reference.
 """
 
@@ -32,6 +33,9 @@ SETTLED_S = 2.0
 """After an act: what follows on it, as its books, is part of its way."""
 BUCKET_S = 0.25
 PAGE = "docs/reference/one-run.md"
+BESIDE = ("asyncio_", "backups", "follow-on-tell", "issues", "outgoing", "ssh")
+"""How the names of the coordinator's threads begin that are not of these acts: they look at each event, or at
+the time, such as the thread of the links."""
 
 TRACER = r"""
 def _begin():
@@ -39,7 +43,9 @@ def _begin():
     known, last, named = {{}}, {{}}, set()
     def note(path):
         # Opened for each line: a shim closes all files but its own.
-        text = f"{{time.monotonic():.3f}} {{path}}\n"
+        thread = threading._active.get(threading.get_ident())  # current_thread() may make one
+        name = thread.name.replace(" ", "-") if thread else "?"
+        text = f"{{time.monotonic():.3f}} {{name}} {{path}}\n"
         if os.getpid() not in named:
             named.add(os.getpid())
             words = open("/proc/self/cmdline", "rb").read().replace(b"\0", b" ").replace(b"\n", b" ")
@@ -54,12 +60,12 @@ def _begin():
         if path is None:
             name = code.co_filename
             at = max(name.rfind("/pancode/"), name.rfind("/node_agent/"))
-            inner = code.co_name == "<module>" or at < 0
-            path = known[code] = "" if inner else name[at + 1:]
+            is_function = code.co_flags & 1  # CO_OPTIMIZED: no module, and no body of a class
+            path = known[code] = name[at + 1:] if is_function and at >= 0 else ""
         if path:
-            now = int(time.monotonic() / {bucket})
-            if last.get(path) != now:
-                last[path] = now
+            now, by = int(time.monotonic() / {bucket}), (path, threading.get_ident())
+            if last.get(by) != now:
+                last[by] = now
                 try:
                     note(path)
                 except OSError:
@@ -104,6 +110,7 @@ class Entry:
     at: float
     pid: int
     program: str
+    thread: str
     path: str
 
 
@@ -115,8 +122,8 @@ def entries(notes: Path) -> Iterator[Entry]:
             if line.startswith("= "):
                 program = program_of(line[2:])
             else:
-                at, path = line.split(" ", 1)
-                yield Entry(float(at), int(file.name), program, path)
+                at, thread, path = line.split(" ", 2)
+                yield Entry(float(at), int(file.name), program, thread, path)
 
 
 def program_of(words: str) -> str:
@@ -167,7 +174,8 @@ def way(seen: list[Entry], act: Span, idle: Span) -> Way:
             calm.setdefault(one.pid, set()).add(one.path)
     found: dict[tuple[str, int], dict[str, None]] = {}
     for one in sorted(seen, key=lambda one: one.at):
-        if act[0] <= one.at <= act[1] and one.path not in calm.get(one.pid, set()):
+        is_of_act = act[0] <= one.at <= act[1] and not one.thread.startswith(BESIDE)
+        if is_of_act and one.path not in calm.get(one.pid, set()):
             found.setdefault((one.program, one.pid), {}).setdefault(one.path)
     return Way(tuple((name, tuple(paths)) for (name, _), paths in found.items()))
 

@@ -80,7 +80,8 @@ def queue_run(face: Face, ctx: typer.Context, *, interactive: bool = True) -> an
     given = ctx.params
     nodes = NodePreparation(face, client, is_agreed=given["install"], verbose=given["verbose"])
     answer = nodes.ask(lambda: post(face, client, answers.QUEUE, body))
-    is_started = answer["state"] == "pending" and nodes.start_for(answer["run"], ctx)
+    waits = any(answers.WOULD_WAIT in one for one in answer["warnings"])  # no node accepts work now
+    is_started = waits and nodes.start_for(answer["run"], ctx)
     face.warn(one for one in answer["warnings"] if not is_started or answers.WOULD_WAIT not in one)
     if answer["chosen"] and ctx.params.get("verbose"):
         face.note(f"agent {answer['agent']}: {escape_line(answer['chosen'])}")
