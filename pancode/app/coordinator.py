@@ -65,7 +65,7 @@ from pancode.kernel.host.secrets import KeptSecrets
 from pancode.kernel.node import OwnMachine
 from pancode.kernel.ports import Ledger
 from pancode.kernel.processes import boot_id
-from pancode.kernel.records import ApiToken, Node
+from pancode.kernel.records import ApiToken, Node, Setting
 from pancode.kernel.threads import BackgroundThread
 from pancode.kernel.unfinished_restore import refuse_unfinished_restore
 from pancode.queue.queue import RedisBus
@@ -73,7 +73,7 @@ from pancode.queue.valkey.access import RedisAccess
 from pancode.queue.valkey.embedded_server import EmbeddedValkey
 from pancode.queue.valkey.external import check_access
 from pancode.runs import keyring, reconcile
-from pancode.runs.core import ControlSettings, Core, Ports
+from pancode.runs.core import BEHIND, ControlSettings, Core, Ports
 from pancode.runs.depot_grant import StreamDenial, authorize, note_wait
 from pancode.runs.features import features_of
 from pancode.runs.restored.hold import begin_hold
@@ -297,11 +297,13 @@ class Coordinator:
                 return
             self._alone.take()
             with unit_of_work(self.core) as work:
+                # First: an event of this process, such as "taken up", is none of the restored ledger.
+                has_led = work.tx.get(Setting, BEHIND) is not None
+                begin_hold(work, self.held.why, has_led=has_led)
                 seat = take_up(
                     work.tx, self.held, self.core.most_epochs(), self.core.wall_ms(), self._ids.short(8), by
                 )
                 work.audit("fleet", "warning", "taken up", by=by, why=self.held.why, seat=seat.number)
-                begin_hold(work, self.held.why)
                 # Some may have been revoked since the copy, and nobody knows which.
                 for token in work.tx.find(ApiToken):
                     tokens.revoke_in(work, token.name, by)

@@ -239,7 +239,9 @@ def is_left(run: records.Run) -> bool:
     # A run that continues from this one contains its change.
     if run.judges is not None or list_next_runs(run) or run.landing.get("status") in REFUSED:
         return False
-    return is_at_fault(run) or _is_unlanded(run)
+    # Who has landed a change that failed its gates has decided on it.
+    is_decided = run.landed is not None and not is_disputed(run)
+    return (is_at_fault(run) and not is_decided) or _is_unlanded(run)
 
 
 def is_at_fault(run: records.Run) -> bool:

@@ -367,6 +367,7 @@ def _describe_state(
 
 
 def _find_fix(workflow: Workflow, bad: WorkflowStep) -> str:
-    says = "" if bad.run is None else f'; with a message: pancode runs continue {bad.run} "..."'
+    has_agent = bad.run is not None and bad.request.get("runtime") != "shell"
+    says = f'; with a message: pancode runs continue {bad.run} "..."' if has_agent else ""
     again = f"pancode lane create --resume {workflow.name}{says}"
     return f"{again}; or skip the item: pancode lane skip {workflow.name}"

@@ -241,7 +241,7 @@ def land(
         return status
     if run is None:
         if body != {"gates": True}:
-            raise UsageError("RUN is required", fix="pancode land last")
+            raise UsageError("RUN is required", fix="add a run to the command, such as last: pancode runs")
         return show_landings(face)
     if resolve:
         return finish_landing(face, find_run(face.client(), run), body, detach=detach)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from node_agent.wire.failure import Outcome
 from pancode.interfaces.cli import completions, landings
 from pancode.interfaces.cli.follow import format_summary, gate_lines, report_lines
 from pancode.interfaces.cli.output import Face, find_user, tell_error
@@ -29,7 +30,7 @@ from pancode.interfaces.client.client import Client, path_of
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, WorkspaceError
 from pancode.kernel.formatting import count_noun, escape_line
 from pancode.landing.answers import DROP, REVIEW
-from pancode.runs.answers import CONTINUE, RUN, VERIFY, RunDetail
+from pancode.runs.answers import CONTINUE, RUN, VERIFY, RunDetail, RunShape
 
 MOST_LINES, MOST_ANSWER = 400, 4_000
 MOST_KEY = 16
@@ -69,16 +70,24 @@ def drop(
 ) -> None:
     """Remove failed runs and unwanted changes from everything that needs you.
 
-    A failure stays there until a user retries, continues or drops it. The change of a dropped run is stored:
-    `pancode land RUN` can still land it.
+    A run that was lost, or that did not pass its gates, stays there until a user retries, continues, lands or
+    drops it. The change of a dropped run is stored: `pancode land` can still land it.
     """
     client = face.client()
-    done = [client.post(DROP.at(run), {"by": find_user()})["run"] for run in runs]
-    face.show({"runs": done}, lambda: "".join(map(_format_dropped, done)))
+    done = [client.post(DROP.at(run), {"by": find_user()}) for run in runs]
+    face.show({"runs": [one["run"] for one in done]}, lambda: "".join(map(_format_dropped, done)))
 
 
-def _format_dropped(run: str) -> str:
-    return f"{run}  dropped; its change is kept, to land it anyway: pancode land {run}\n"
+def _format_dropped(shape: RunShape) -> str:
+    kept = f"its change is kept; to land it anyway: {_format_land(shape)}" if shape["files_changed"] else ""
+    return f"{shape['run']}  dropped; {kept or 'it has no change'}\n"
+
+
+def _format_land(shape: RunShape) -> str:
+    """Return the command that lands the run's change; one that has failed is not landed without flags."""
+    gates = "--no-gates " if shape["outcome"] == Outcome.VERIFY_FAILED else ""
+    flags = "" if shape["outcome"] == Outcome.DONE else f"--anyway {gates}"
+    return f"pancode land {flags}{shape['run']}"
 
 
 class ReviewedRun(RunDetail):
@@ -100,7 +109,7 @@ def _looked_up(client: Client, run: str) -> ReviewedRun:
 def _format_page(shape: ReviewedRun) -> str:
     """Format the run for a pipe: without colors and without the change itself."""
     files = escape_lines(f"  file       {name}" for name in shape["files_changed"])
-    return f"{_format_details(shape)}{files}  pancode land {shape['run']}\n\n"
+    return f"{_format_details(shape)}{files}  {_format_land(shape)}\n\n"
 
 
 def _format_details(shape: ReviewedRun) -> str:
@@ -157,8 +166,7 @@ def _act(face: Face, client: Client, run: str, key: str) -> str:
                 sys.stdout.write(f"{new['run']}  continues from {run}\n")
                 return "sent back"
         case "x":
-            client.post(DROP.at(run), {"by": find_user()})
-            sys.stdout.write(_format_dropped(run))
+            sys.stdout.write(_format_dropped(client.post(DROP.at(run), {"by": find_user()})))
             return "dropped"
         case "d":
             sys.stdout.write(f"\n{_change(client, run)}\n")

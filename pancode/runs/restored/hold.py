@@ -10,6 +10,7 @@ from node_agent.wire.identity import AttemptId
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, FeedEvent, Run, RunState, Setting, WaitReason
 from pancode.runs.features import features_of
+from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
 from pancode.runs.unit_of_work import Work
 
 HOLD = "hold"
@@ -67,11 +68,13 @@ def list_held(tx: Transaction) -> frozenset[str]:
     return frozenset() if hold is None else hold.names
 
 
-def begin_hold(work: Work, why: str) -> None:
-    """Hold all that the ledger has as pending now; every node will be asked what it knows."""
+def begin_hold(work: Work, why: str, *, has_led: bool) -> None:
+    """Hold all that the ledger has as pending now; every node will be asked what it knows. `has_led`: this
+    ledger has led the fleet since it was restored, in the current epoch, whose events are therefore newer."""
     core, tx = work.core, work.tx
-    newest = tx.find(FeedEvent, order="number", descending=True, limit=1)
-    since_ms = newest[0].at_ms if newest else 0
+    events = tx.find(FeedEvent, order="number", descending=True)
+    first = core.epoch * NUMBERS_IN_AN_EPOCH
+    since_ms = next((one.at_ms for one in events if one.number < first or not has_led), 0)
     known = read_hold(tx)
     # A run that waits for a user's approval begins when the user gives it.
     open_runs = (tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED)

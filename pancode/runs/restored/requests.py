@@ -71,7 +71,7 @@ def note_restored(work: Work, why: str) -> None:
     if work.core.ends_if_behind:
         work.after(partial(fall_behind, work.core, why))
     else:
-        begin_hold(work, why)
+        begin_hold(work, why, has_led=True)
 
 
 def may_begin_work(core: Core) -> bool:

@@ -133,16 +133,19 @@ NAMES = {
 
 @pytest.mark.slow
 def test_runs_and_machines_of_a_coordinator_that_runs(pancode: Shell, person: dict[str, str]) -> None:
-    """The newest run is that of a task which no node may take: it is known all the same."""
+    """The dispatch brings the node up, so it is removed at the end."""
     assert pancode("node", "add", "thicket", "--local").status == 0
-    env = {**person, "PANCODE_HOME": str(pancode.home)}
-    assert "plain,thicket" in _ask(env, "pancode fleet drain ", 3).stdout.split()
-    assert _ask(env, "pancode node show th", 3).stdout.split() == ["plain,thicket"]
-    for words, wanted in NAMES.items():
-        assert f"plain,{wanted}" in _ask(env, words, len(words.split(" ")) - 1).stdout.split(), words
-    sent = pancode("dispatch", "--runtime", "shell", "--workspace", "none", "--detach", "--json", "true")
-    runs = _ask(env, "pancode runs show ", 3).stdout.split()
-    assert runs == ([f"plain,{sent.data['run']}", "plain,last"] if sent.status == 0 else []), sent
+    try:
+        env = {**person, "PANCODE_HOME": str(pancode.home)}
+        assert "plain,thicket" in _ask(env, "pancode fleet drain ", 3).stdout.split()
+        assert _ask(env, "pancode node show th", 3).stdout.split() == ["plain,thicket"]
+        for words, wanted in NAMES.items():
+            assert f"plain,{wanted}" in _ask(env, words, len(words.split(" ")) - 1).stdout.split(), words
+        sent = pancode("dispatch", "--runtime", "shell", "--workspace", "none", "--detach", "--json", "true")
+        runs = _ask(env, "pancode runs show ", 3).stdout.split()
+        assert runs == [f"plain,{sent.data['run']}", "plain,last"], sent
+    finally:
+        assert pancode("node", "rm", "thicket", "--yes").status == 0
 
 
 class Mute(Listening):

@@ -94,6 +94,7 @@ def waiting(coordinator: Shell) -> Iterator[Shell]:
     place.write_text("")
     assert coordinator("node", "add", "here", "--local").status == 0
     yield coordinator
+    coordinator("fleet", "down", "--now")  # or the node is brought up as soon as there is room for its home
     place.unlink()
 
 

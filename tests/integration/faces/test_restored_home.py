@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,8 @@ def test_it_is_held_until_a_user_takes_it_up(used: Shell, restores: Callable[[Pa
     restores(epoch)
     before = epoch.read_bytes() if epoch.exists() else None
 
+    time.sleep(1.1)  # the API gives times in seconds
+    restored_at = datetime.now(UTC).isoformat()
     assert used("serve", "--background").status == 0, "as a service starts it"
     shown = used("node", "ls", "--json")
     held = shown.data["coordinator"]["held"]
@@ -63,6 +67,8 @@ def test_it_is_held_until_a_user_takes_it_up(used: Shell, restores: Callable[[Pa
     assert used("node", "ls", "--json").data["coordinator"]["held"] is None
     taken = [one for one in used("audit", "--json").data["audit"] if one["what"] == "taken up"]
     assert len(taken) == 1, json.dumps(taken)
+    since = used("fleet", "resume", "--held", "--json").data["since"]
+    assert since < restored_at, "the newest event of the copy, from which on the nodes are asked"
     assert used("fleet", "down", "--now").status == 0
     (used.home / "run/down").unlink()
     assert used("node", "ls", "--json").data["coordinator"]["held"] is None, "it leads from now on"

@@ -203,7 +203,7 @@ def test_what_nodes_know_beyond_a_restored_ledger_that_was_taken_up_is_expected(
     node = Puppet(coordinator)
     node.breathe()
     with unit_of_work(coordinator.core) as work:
-        begin_hold(work, "restored")
+        begin_hold(work, "restored", has_led=False)
     _has_an_unknown_attempt(coordinator, node)
     coordinator.core.ends_if_behind = True
     coordinator.turn()

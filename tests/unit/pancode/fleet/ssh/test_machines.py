@@ -115,7 +115,7 @@ def test_after_a_restore_a_node_without_an_agent_comes_up_by_name_only(
     fleet: Machines, coordinator: Desk, bringup: Works
 ) -> None:
     with unit_of_work(coordinator.core) as work:
-        begin_hold(work, "restored")
+        begin_hold(work, "restored", has_led=False)
 
     async def with_remote(name: str, agent: str | None, work: Any) -> Any:
         async def run(argv: Sequence[str], limit_s: float) -> Any:

@@ -8,7 +8,10 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.interfaces.cli.output import Face
+from pancode.kernel.records import Run
+from pancode.kernel.values import replace
 from pancode.landing.commands.review import drop
+from pancode.runs.unit_of_work import is_left
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.landing.commands.test_landing import DirectClient
 from tests.unit.pancode.runs.world import failed
@@ -27,7 +30,15 @@ def test_dropped_failures_need_nobody_and_say_how_to_land_them(
     assert {line["run"] for line in client.get("/v1/inbox")["also"]} == {"r-0001", "r-0002"}
     monkeypatch.setattr(Face, "client", lambda self: client)
     drop(["r-0001", "r-0002"], Face(False))
-    assert "r-0002  dropped; its change is kept, to land it anyway: pancode land r-0002\n" in (
-        capsys.readouterr().out
-    )
+    assert "r-0002  dropped; it has no change\n" in (capsys.readouterr().out)
     assert client.get("/v1/inbox")["also"] == []
+
+
+def test_a_failure_whose_change_a_user_has_landed_needs_nobody(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.context.dispatch("r-0001")
+    world.context.turn()
+    world.node.carry_out(**failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
+    world.node.breathe()
+    run = world.context.row(Run, "r-0001")
+    assert is_left(run) and not is_left(replace(run, landed="main"))

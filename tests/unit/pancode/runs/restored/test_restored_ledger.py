@@ -30,6 +30,7 @@ from pancode.kernel.records import (
 )
 from pancode.runs.features import HeldThing
 from pancode.runs.restored.attempts import NOT_ATTRIBUTED
+from pancode.runs.restored.hold import read_hold
 from pancode.runs.restored.release import describe_held, release
 from pancode.runs.restored.requests import PROOF_MS
 from pancode.runs.retention.parts import must_have_changes
@@ -128,6 +129,26 @@ def test_what_waited_in_the_copy_and_was_done_since_is_booked_once_and_never_beg
     assert len(fleet.desk.rows(StoredReceipt)) == 1 and len(fleet.desk.rows(Attempt)) == 1
     assert describe_held(fleet.desk.core)["held"] == []
     fleet.desk.check_books()
+
+
+@pytest.mark.parametrize("knows_epoch", [False, True])
+def test_nodes_are_asked_from_the_newest_event_of_the_copy_on(knows_epoch: bool) -> None:
+    """Also if the restored ledger has led for a while before a node proved that it was restored."""
+    fleet = Fleet()
+    fleet.desk.dispatch()
+    rows, copied_ms = backup(fleet.desk), fleet.desk.clock.wall_ms()
+    fleet.desk.clock.advance(3 * 86_400_000)
+    fleet.node.breathe()
+    job, _ = fleet.work("r-0001")
+    fleet.node.journal = [entry_of(job, Mark.ACKNOWLEDGED)]
+    fleet.node.slots = 0
+    fleet.lose(rows, knows_epoch)
+    fleet.node.slots = 1
+    fleet.node.breathe()
+    fleet.answer()
+    with fleet.desk.ledger.transaction() as tx:
+        hold = read_hold(tx)
+    assert hold is not None and hold.since_ms <= copied_ms
 
 
 def test_a_run_that_a_user_ended_while_it_was_held_is_paid_when_its_node_reports_it() -> None:
