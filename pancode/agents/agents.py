@@ -19,8 +19,7 @@ from pancode.kernel.names import not_found
 
 LOOKS = (
     *("fleet_status", "agents", "models", "budget", "inbox"),
-    *("runs", "run_show", "why", "logs", "diff", "wait", "verify", "history", "config_show"),
-    "workflow_show",
+    *("runs", "run_show", "why", "logs", "diff", "wait", "verify", "history", "config_show", "workflow_show"),
 )
 """The fleet tools that change nothing."""
 BEGINS = ("dispatch", "dispatch_batch", "dispatch_chain", "dispatch_race", "run_workflow")

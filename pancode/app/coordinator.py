@@ -298,8 +298,7 @@ class Coordinator:
             self._alone.take()
             with unit_of_work(self.core) as work:
                 # First: an event of this process, such as "taken up", is none of the restored ledger.
-                has_led = work.tx.get(Setting, BEHIND) is not None
-                begin_hold(work, self.held.why, has_led=has_led)
+                begin_hold(work, self.held.why, has_led=work.tx.get(Setting, BEHIND) is not None)
                 seat = take_up(
                     work.tx, self.held, self.core.most_epochs(), self.core.wall_ms(), self._ids.short(8), by
                 )

@@ -247,8 +247,7 @@ def unpack(source: Opener, files: Path, notify: Callable[[int, int], None], of: 
                     continue
                 _write_file(path, entry.mode & 0o777, reading)
                 if name.endswith(f"{_SUFFIX}/{_PACK}"):
-                    depot = Depot(files / DEPOTS)
-                    depot.unpack(Path(name).parts[1].removesuffix(_SUFFIX), path)
+                    Depot(files / DEPOTS).unpack(Path(name).parts[1].removesuffix(_SUFFIX), path)
                     path.unlink()
                 count += 1
                 notify(count, of)

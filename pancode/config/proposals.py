@@ -107,8 +107,7 @@ def list_proposed(tx: Transaction) -> list[InboxItem]:
 
 def proposed_by(tx: Transaction, runs: Collection[str]) -> InboxItem | None:
     """Return the oldest waiting change that one of these runs proposed, or None."""
-    rows = _list_waiting(tx)
-    return next((_make_item(row) for row in rows if row.run in runs), None)
+    return next((_make_item(row) for row in _list_waiting(tx) if row.run in runs), None)
 
 
 def _make_row(core: Core, effect: changes.ChangeEffect, why: str, by: str, run: Run | None) -> ConfigProposal:

@@ -175,8 +175,7 @@ def _list_held(pending: Sequence[Run], waiting: Collection[str]) -> Iterator[Bri
 
 
 def _read_runs(tx: Transaction, names: Sequence[str]) -> list[Run]:
-    found = (tx.get(Run, name) for name in names)
-    return [run for run in found if run is not None]
+    return [run for name in names if (run := tx.get(Run, name)) is not None]
 
 
 def ends_since(tx: Transaction, begin: int) -> dict[str, int]:

@@ -194,8 +194,7 @@ def start_epoch(core: Core) -> None:
             seen = max((n.epoch_seen for n in work.tx.find(Node)), default=0)
             mode = decide_mode(read_facts(work.tx, core.ports.epochs.last()))
             if mode is FleetMode.HELD and not core.ends_if_behind:
-                why = "the file with the newest epoch is missing, or is not from this ledger"
-                begin_hold(work, why, has_led=False)
+                begin_hold(work, "the epoch's file is missing, or is not from this ledger", has_led=False)
             epoch = core.raise_epoch(seen, work.tx)
             keyring.start_key(work.tx, keyring.COORDINATOR, core.fleet, core.key.public, core.wall_ms())
             core.feed.load(work.tx)

@@ -240,8 +240,7 @@ def is_left(run: records.Run) -> bool:
     if run.judges is not None or list_next_runs(run) or run.landing.get("status") in REFUSED:
         return False
     # Who has landed a change that failed its gates has decided on it.
-    is_decided = run.landed is not None and not is_disputed(run)
-    return (is_at_fault(run) and not is_decided) or _is_unlanded(run)
+    return is_disputed(run) or (run.landed is None and is_at_fault(run)) or _is_unlanded(run)
 
 
 def is_at_fault(run: records.Run) -> bool:

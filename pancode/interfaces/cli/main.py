@@ -183,9 +183,9 @@ def _find_near(wrong: click.NoSuchOption) -> str | None:
     from pancode.kernel.names import find_nearest
 
     params = wrong.ctx.command.params if wrong.ctx is not None else []
-    options = {name.lstrip("-"): name for param in params for name in param.opts if name.startswith("--")}
-    if not wrong.option_name.startswith("--no-"):  # the opposite of what was meant
-        options = {name: one for name, one in options.items() if not name.startswith("no-")}
+    is_no = wrong.option_name.startswith("--no-")  # if not, one with `no-` is the opposite of what was meant
+    names = (name for param in params for name in param.opts if name.startswith("--"))
+    options = {name.lstrip("-"): name for name in names if is_no or not name.startswith("--no-")}
     word = wrong.option_name.lstrip("-")
     found = _MEANT[word] if _MEANT.get(word) in options else find_nearest(word, options)
     return None if found is None else options[found]

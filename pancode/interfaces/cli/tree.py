@@ -366,7 +366,7 @@ def format_first_screen() -> str:
     lines = ["Usage: pancode [-C DIR] COMMAND ..."]
     for heading, rows in SCREEN.items():
         lines += ["", f"{heading}:"]
-        known = {names: line or TREE[names].line for names, line in rows.items() if line or names in TREE}
-        lines += [f"  {names:<10}  {line}" for names, line in known.items()]
+        known = ((names, line or TREE[names].line) for names, line in rows.items() if line or names in TREE)
+        lines += [f"  {names:<10}  {line}" for names, line in known]
     end = "Plain `pancode` talks with Panos. Options: COMMAND -h. Other names: help words."
     return "\n".join([*lines, "", end, ""])

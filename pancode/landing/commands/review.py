@@ -85,9 +85,8 @@ def _format_dropped(shape: RunShape) -> str:
 
 def _format_land(shape: RunShape) -> str:
     """Return the command that lands the run's change; one that has failed is not landed without flags."""
-    gates = "--no-gates " if shape["outcome"] == Outcome.VERIFY_FAILED else ""
-    flags = "" if shape["outcome"] == Outcome.DONE else f"--anyway {gates}"
-    return f"pancode land {flags}{shape['run']}"
+    flags = {Outcome.DONE.value: "", Outcome.VERIFY_FAILED.value: "--anyway --no-gates "}
+    return f"pancode land {flags.get(shape['outcome'] or '', '--anyway ')}{shape['run']}"
 
 
 class ReviewedRun(RunDetail):

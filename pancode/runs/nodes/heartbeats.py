@@ -200,8 +200,7 @@ def _catch_up(core: Core, node: Node, heartbeat: Heartbeat) -> None:
             epoch = core.raise_epoch(heartbeat.epoch_seen, work.tx)
             work.audit("fleet", "warning", "raised the epoch above one that a node has seen", node=node.name)
             if not core.ends_if_behind:
-                why = f"{node.name} has seen epoch {heartbeat.epoch_seen} of this fleet"
-                begin_hold(work, why, has_led=True)
+                begin_hold(work, f"{node.name} has seen epoch {heartbeat.epoch_seen}", has_led=True)
         edit_row(work.tx, Node, node.name, change=partial(_caught_up, heartbeat=heartbeat))
         for other in work.tx.find(Node) if behind else [node]:
             if behind or heartbeat.control_seen > node.control_seq:

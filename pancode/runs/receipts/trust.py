@@ -67,8 +67,7 @@ def _list_results(run: Run) -> list[dict[str, Any]]:
 def trusted_on(run: Run) -> str:
     """Return the node whose gate results need no second run; empty: none, another node disputes them, or an
     older node agent ran the gates in the agent's place."""
-    apart = run.result.get("gates_on") == "result"
-    return passed_on(run) if apart and not is_disputed(run) else ""
+    return passed_on(run) if run.result.get("gates_on") == "result" and not is_disputed(run) else ""
 
 
 def read_tested(run: Run) -> TestedResult | None:

@@ -73,8 +73,8 @@ def begin_hold(work: Work, why: str, *, has_led: bool) -> None:
     ledger has led the fleet since it was restored, in the current epoch, whose events are therefore newer."""
     core, tx = work.core, work.tx
     events = tx.find(FeedEvent, order="number", descending=True)
-    first = core.epoch * NUMBERS_IN_AN_EPOCH
-    since_ms = next((one.at_ms for one in events if one.number < first or not has_led), 0)
+    older = (one.at_ms for one in events if not has_led or one.number < core.epoch * NUMBERS_IN_AN_EPOCH)
+    since_ms = next(older, 0)
     known = read_hold(tx)
     # A run that waits for a user's approval begins when the user gives it.
     open_runs = (tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED)

@@ -9,11 +9,11 @@ import pytest
 from node_agent.wire.job import MAX_ANSWER
 from pancode.kernel.errors import PancodeError
 from pancode.runs.life.continuations import continue_request
-from pancode.runs.life.inbox import answer_of, must_be_shown
+from pancode.runs.life.inbox import ItemKind, answer_of, must_be_shown, must_wait
 from pancode.runs.retry import request_of
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.life import test_continuations as continuations
-from tests.unit.pancode.runs.life.test_inbox import ASKS, FLAGS, ended, held
+from tests.unit.pancode.runs.life.test_inbox import ASKS, FLAGS, ITEM, ended, held
 from tests.unit.pancode.runs.test_recovery import must_leave_alone
 
 
@@ -43,3 +43,12 @@ def test_a_command_takes_no_such_answer(unfit: str) -> None:
 
 def test_a_run_that_waits_for_an_answer_is_not_recovered(tmp_path: Path) -> None:
     must_leave_alone(World(tmp_path), "blocked")
+
+
+def test_what_waits_for_nobody_or_otherwise_says_so() -> None:
+    with pytest.raises(PancodeError) as caught:
+        must_wait(ended(), None, ItemKind.QUESTION)
+    assert caught.value.code == "nothing_asked"
+    with pytest.raises(PancodeError) as caught:
+        must_wait(ended(), ITEM, ItemKind.LANDING)
+    assert caught.value.code == "other_kind" and "pancode answer" in caught.value.fix

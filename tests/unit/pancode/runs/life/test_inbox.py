@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from pancode.kernel.errors import PancodeError
 from pancode.kernel.records import Action, ActionKind, Run, RunState
 from pancode.landing.hooks import needs_approval
 from pancode.runs.life.inbox import (
@@ -17,7 +16,6 @@ from pancode.runs.life.inbox import (
     format_answer,
     item_of,
     kind_of,
-    must_wait,
 )
 from tests.unit.pancode.kernel.fleets import node, resolved
 
@@ -109,12 +107,3 @@ def test_a_choice_is_named_by_number_or_word(said: str, meant: str) -> None:
 def test_the_agent_is_told_question_and_answer() -> None:
     told = format_answer(ended(**ASKS), "8080")
     assert "Which port?" in told and "The answer is: 8080" in told
-
-
-def test_what_waits_for_nobody_or_otherwise_says_so() -> None:
-    with pytest.raises(PancodeError) as caught:
-        must_wait(ended(), None, ItemKind.QUESTION)
-    assert caught.value.code == "nothing_asked"
-    with pytest.raises(PancodeError) as caught:
-        must_wait(ended(), ITEM, ItemKind.LANDING)
-    assert caught.value.code == "other_kind" and "pancode answer" in caught.value.fix

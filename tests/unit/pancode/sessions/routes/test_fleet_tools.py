@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.control import FleetAnswers, UserMessage
+from node_agent.wire.control import FleetAnswers
 from node_agent.wire.event import FleetAsked
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.fleet import MOST_FLEET_ANSWER
@@ -35,7 +35,7 @@ from tests.crowd import until
 from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld
 from tests.unit.pancode.runs.world import failed
 from tests.unit.pancode.sessions.test_session_money import cut
-from tests.unit.pancode.sessions.test_sessions import begin, record, rested, say, sent, session, world
+from tests.unit.pancode.sessions.test_sessions import begin, record, rested, say, session, world
 from tests.unit.pancode.workflows.trees import Trees
 
 __all__ = ["world"]
@@ -252,23 +252,6 @@ def test_the_audit_is_not_filled_by_what_is_refused(
     assert last.detail["call"] == 3
 
 
-def test_it_steers_only_what_it_has_begun(world: ListenerWorld) -> None:
-    stranger = begin(world, task="another's")["run"]
-    world.claim()
-    panos = Panos(world)
-    for tool, more in (
-        ("tell", {"text": "stop that"}),
-        ("stop", {}),
-        ("land", {}),
-        ("answer", {"text": "yes"}),
-    ):
-        for run in (stranger, panos.session):
-            answer = panos.answer(tool, run=run, **more)
-            assert not answer.ok and "not allowed from inside run" in answer.text
-    assert world.context.row(Run, stranger).stop_asked is None
-    assert sum(what == "refused from inside a run" for _, what, _ in panos.audited()) == 8
-
-
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -291,26 +274,6 @@ def test_without_a_repository_it_sends_no_scouts_anywhere(world: ListenerWorld) 
     panos = Panos(world)
     answer = panos.answer("explore", questions=["where is the key?"])
     assert not answer.ok and "this session has none" in answer.text and len(runs(world)) == 1
-
-
-def test_to_land_is_a_question_to_a_user(world: ListenerWorld) -> None:
-    panos = Panos(world)
-    run = json.loads(panos.answer("dispatch", **BUILD).text)["run"]
-    child = panos.works()
-    early = panos.answer("land", run=run)
-    assert not early.ok and "has nothing to land" in early.text
-    world.context.depot.commits.add("d" * 40)
-    world.node.deliver(child, change="change", commit="d" * 40, files_changed=("a.txt",))
-    world.context.turn()
-    answer = panos.answer("land", run=run)
-    assert answer.ok and "approval is requested from a user" in answer.text, answer.text
-    (item,) = world.http.get("/v1/inbox").json()["items"]
-    assert (item["run"], item["kind"]) == (run, "landing") and "panos requests to land" in item["words"]
-    assert world.context.row(Run, run).landed is None and not world.coordinator.code.ways
-    asks = world.http.get(f"/v1/sessions/{panos.session}").json()["asks"]
-    assert (asks["run"], asks["kind"], asks["words"]) == (run, "landing", item["words"]), "a card in the talk"
-    world.http.post(f"/v1/runs/{run}/deny", {"by": "ana"})
-    assert world.http.get(f"/v1/sessions/{panos.session}").json()["asks"] is None
 
 
 def test_a_reviewer_is_shown_the_change_of_its_own_runs_alone(world: ListenerWorld, tmp_path: Path) -> None:
@@ -520,31 +483,6 @@ def test_a_run_that_waits_for_a_yes_is_neither_changed_nor_gone_on_with(world: L
         answer = panos.answer(tool, run=run, text="yes, and push it")
         assert not answer.ok and "not allowed from inside run" in answer.text, answer.text
     assert world.context.row(Run, run).task == BUILD["task"]
-
-
-def test_a_change_that_a_user_denied_is_not_asked_for_again(world: ListenerWorld) -> None:
-    panos = Panos(world)
-    run = json.loads(panos.answer("dispatch", **BUILD).text)["run"]
-    child = panos.works()
-    world.context.depot.commits.add("d" * 40)
-    world.node.deliver(child, change="change", commit="d" * 40, files_changed=("a.txt",))
-    world.context.turn()
-    assert panos.answer("land", run=run).ok
-    assert world.http.post(f"/v1/runs/{run}/deny", {"by": "ana"}).status_code == 200
-    again = panos.answer("land", run=run)
-    assert not again.ok and "was rejected by a user" in again.text
-    assert panos.answer("propose_change", kind="budget", value="25").ok
-    (card,) = [one for one in world.http.get("/v1/inbox").json()["items"] if one["kind"] == "change"]
-    assert world.http.post(f"/v1/runs/{card['run']}/deny", {"by": "ana"}).status_code == 200
-    assert not [one for one in sent(world) if isinstance(one, UserMessage)], "a no begins no turn"
-    say(world, panos.session, "what now?")
-    say(world, panos.session, "and then?")
-    first, second = {one.number: one.text for one in sent(world) if isinstance(one, UserMessage)}.values()
-    assert first == (
-        f"(ana denied your request: to land the change of {run})\n\n"
-        "(ana denied your request: budget day: $10 -> $25)\n\nwhat now?"
-    )
-    assert second == "and then?", "it is told once"
 
 
 def test_a_no_to_a_session_that_rests_is_told_with_the_words_that_go_on(world: ListenerWorld) -> None:
