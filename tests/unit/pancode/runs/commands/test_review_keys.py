@@ -8,7 +8,6 @@ from pancode.interfaces.cli.output import Face
 from pancode.landing.commands import review
 from tests.fakes.api import FakeApi
 
-
 DROPPED = {"run": "r-1", "files_changed": ["a.txt"], "outcome": "done"}
 
 
