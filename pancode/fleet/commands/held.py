@@ -21,7 +21,7 @@ def release_held(face: Face, names: list[str], drop: bool, everything: bool) -> 
 def format_held(found: HeldAnswer) -> str:
     """Return what the nodes have reported, and the table of what is held."""
     if found["since"] is None:
-        return "nothing is held: this fleet was not restored\n"
+        return "nothing is held: this fleet was not restored, or is not taken up yet\n"
     text = f"restored; the newest event of the restored ledger is of {short_time(found['since'])} (UTC)\n"
     for one in found["nodes"]:
         since = one["complete_since"]
