@@ -72,7 +72,7 @@ def test_a_failure_fires_a_schedule_and_is_told(fleet: Owner, receiver: Receiver
         run = fleet.ended(firings(fleet, "look")[0]["run"])
         assert (run["outcome"], run["created_by"]) == ("done", "schedule:look")
         assert f"about {bad}" in fleet.run("runs", "logs", run["run"]).ok().out
-        until(lambda: len(receiver.at("/user")) == 2, "the user was told", 40)
+        until(lambda: len(receiver.at("/user")) == 2, "a minute after the message before", 100)
         assert bad in receiver.at("/user")[1][2].decode()
         assert address not in fleet.log() and address not in json.dumps(fleet.ask("admin", "notify"))
     finally:

@@ -16,7 +16,7 @@ from tests.e2e.console_pages import MARKUP
 from tests.e2e.owner import Owner
 from tests.e2e.programs import model_on, project
 from tests.e2e.test_programs import K
-from tests.e2e.test_web_chat import CLI, says, worker
+from tests.e2e.test_web_chat import CLI, choice, says, worker
 from tests.integration.forge.fakes import TOKEN, serving
 from tests.integration.forge.trackers import FakeGitHubIssues
 from tests.lab import Lab
@@ -60,7 +60,7 @@ def test_an_issue_is_read_and_an_agent_is_started_on_it(
             expect(page.locator("main")).to_contain_text("would run the text of SHOP-12 as commands")
             page.get_by_label("runtime").select_option("native")
             page.get_by_label("model", exact=True).fill(CLI.model)
-            page.get_by_label("node").select_option(f"node{K}")
+            choice(page, "node").select_option(f"node{K}")
             expect(page.locator("main")).to_contain_text("It would be admitted.")
             assert findings(page, axe_source()) == []
             page.get_by_role("button", name="Start").click()

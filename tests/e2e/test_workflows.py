@@ -99,7 +99,7 @@ def test_a_chain_stops_at_a_failure_and_goes_on_from_there(fleet: Owner, no_sand
         {"name": "third", "task": "echo three >> list.txt"},
     ]
     written(top, "stops", {"defaults": {"runtime": "shell", "node": "node1"}, "steps": steps})
-    said = fleet.run("chain", "stops", cwd=top, timeout_s=120)
+    said = fleet.run("chain", "stops", "--yes", cwd=top, timeout_s=120)
     assert said.code == ExitCode.PARTIAL, said
     failed = fleet.ask("workflow", "show", "last")
     assert [step["state"] for step in failed["steps"]] == ["done", "failed", "skipped"]
