@@ -116,8 +116,8 @@ def test_an_agent_program_is_installed_found_and_taken_away(
             on_host(healed, 1, f"rm -rf {AT} ~/.local/bin/{AGENT}")
     two = fleet.run("node", "install", node, AGENT, "claude", "--version", VERSION)
     assert two.code == ExitCode.USAGE and "--version requires exactly one runtime" in two.err
-    nothing = fleet.run("node", "install", node)
-    assert nothing.code == 2 and "at least one machine and one runtime" in nothing.err
+    nothing = fleet.run("node", "uninstall", node)
+    assert nothing.code == ExitCode.USAGE and "at least one node and one runtime" in nothing.err
     acts = [one["what"] for one in audited(fleet) if one["what"].startswith("programs: ")]
     assert {"programs: install begun", "programs: install ended", "programs: uninstall ended"} <= set(acts)
 
