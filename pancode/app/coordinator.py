@@ -297,7 +297,7 @@ class Coordinator:
                 return
             self._alone.take()
             with unit_of_work(self.core) as work:
-                # First: an event of this process, such as "taken up", is none of the restored ledger.
+                # This comes first: the events below, such as "taken up", are not from the restored ledger.
                 begin_hold(work, self.held.why, has_led=work.tx.get(Setting, BEHIND) is not None)
                 seat = take_up(
                     work.tx, self.held, self.core.most_epochs(), self.core.wall_ms(), self._ids.short(8), by

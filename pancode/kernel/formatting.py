@@ -180,6 +180,12 @@ STATUSES = {
 """The status that every interface shows for an outcome or a session's state, if the two differ."""
 
 
+def format_landing(run: str, outcome: str | None) -> str:
+    """Return the command that lands the run's change; that of a failed run is landed only with flags."""
+    flags = {"done": "", "verify_failed": "--anyway --no-gates "}  # failed gates would fail again
+    return f"pancode land {flags.get(outcome or '', '--anyway ')}{run}"
+
+
 def format_outcome(outcome: str) -> str:
     """Return the status of a run with this outcome, as text: `gate failed`."""
     return STATUSES.get(outcome, outcome).replace("_", " ")

@@ -16,7 +16,7 @@ from pancode.interfaces.http.bodies import ActBody, LandBody, Line, ReasonBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.errors import WorkspaceError
-from pancode.kernel.formatting import format_outcome
+from pancode.kernel.formatting import format_landing, format_outcome
 from pancode.kernel.names import LAST
 from pancode.kernel.records import Run
 from pancode.kernel.states import How
@@ -116,10 +116,8 @@ def _land(context: ApiContext, call: ApiCall) -> shapes.LandAnswer:
     if body.pull_to:
         _code(context).check_pull(run, body.pull_to, body.forge, body.follow)
     if run.outcome not in (None, Outcome.DONE) and not body.anyway:
-        # The landing would run the failed gates again, and they would fail again.
-        without = "--no-gates " if run.outcome is Outcome.VERIFY_FAILED else ""
         changed = run.result.get("change") not in ("no_change", "empty") or Lineage.of(run).continues
-        land = f"see: pancode diff {run.id}; then: pancode land --anyway {without}{run.id}"
+        land = f"see: pancode diff {run.id}; then: {format_landing(run.id, run.outcome)}"
         again = f"it made no changes; see: pancode why {run.id}; to try again: pancode runs retry {run.id}"
         raise WorkspaceError(
             f"{run.id} ended as {format_outcome(run.outcome)}",

@@ -183,9 +183,10 @@ def _find_near(wrong: click.NoSuchOption) -> str | None:
     from pancode.kernel.names import find_nearest
 
     params = wrong.ctx.command.params if wrong.ctx is not None else []
-    is_no = wrong.option_name.startswith("--no-")  # if not, one with `no-` is the opposite of what was meant
+    # The opposite of what was meant is no suggestion.
+    is_negated = wrong.option_name.startswith("--no-")
     names = (name for param in params for name in param.opts if name.startswith("--"))
-    options = {name.lstrip("-"): name for name in names if is_no or not name.startswith("--no-")}
+    options = {name.lstrip("-"): name for name in names if is_negated or not name.startswith("--no-")}
     word = wrong.option_name.lstrip("-")
     found = _MEANT[word] if _MEANT.get(word) in options else find_nearest(word, options)
     return None if found is None else options[found]

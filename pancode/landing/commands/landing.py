@@ -241,7 +241,7 @@ def land(
         return status
     if run is None:
         if body != {"gates": True}:
-            raise UsageError("RUN is required", fix="add a run to the command, such as last: pancode runs")
+            raise UsageError("RUN is required", fix="name a run, such as last; to list runs: pancode runs")
         return show_landings(face)
     if resolve:
         return finish_landing(face, find_run(face.client(), run), body, detach=detach)

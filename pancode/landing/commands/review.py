@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from node_agent.wire.failure import Outcome
 from pancode.interfaces.cli import completions, landings
 from pancode.interfaces.cli.follow import format_summary, gate_lines, report_lines
 from pancode.interfaces.cli.output import Face, find_user, tell_error
@@ -28,7 +27,7 @@ from pancode.interfaces.cli.terminal import (
 from pancode.interfaces.client.caller import work_folder
 from pancode.interfaces.client.client import Client, path_of
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, WorkspaceError
-from pancode.kernel.formatting import count_noun, escape_line
+from pancode.kernel.formatting import count_noun, escape_line, format_landing
 from pancode.landing.answers import DROP, REVIEW
 from pancode.runs.answers import CONTINUE, RUN, VERIFY, RunDetail, RunShape
 
@@ -79,14 +78,9 @@ def drop(
 
 
 def _format_dropped(shape: RunShape) -> str:
-    kept = f"its change is kept; to land it anyway: {_format_land(shape)}" if shape["files_changed"] else ""
-    return f"{shape['run']}  dropped; {kept or 'it has no change'}\n"
-
-
-def _format_land(shape: RunShape) -> str:
-    """Return the command that lands the run's change; one that has failed is not landed without flags."""
-    flags = {Outcome.DONE.value: "", Outcome.VERIFY_FAILED.value: "--anyway --no-gates "}
-    return f"pancode land {flags.get(shape['outcome'] or '', '--anyway ')}{shape['run']}"
+    kept = f"its change is kept; to land it anyway: {format_landing(shape['run'], shape['outcome'])}"
+    has_change = shape["files_changed"] or shape["continues"]  # a run has the change of those it continues
+    return f"{shape['run']}  dropped; {kept if has_change else 'it has no change'}\n"
 
 
 class ReviewedRun(RunDetail):
@@ -108,7 +102,7 @@ def _looked_up(client: Client, run: str) -> ReviewedRun:
 def _format_page(shape: ReviewedRun) -> str:
     """Format the run for a pipe: without colors and without the change itself."""
     files = escape_lines(f"  file       {name}" for name in shape["files_changed"])
-    return f"{_format_details(shape)}{files}  {_format_land(shape)}\n\n"
+    return f"{_format_details(shape)}{files}  {format_landing(shape['run'], shape['outcome'])}\n\n"
 
 
 def _format_details(shape: ReviewedRun) -> str:

@@ -69,12 +69,12 @@ def list_held(tx: Transaction) -> frozenset[str]:
 
 
 def begin_hold(work: Work, why: str, *, has_led: bool) -> None:
-    """Hold all that the ledger has as pending now; every node will be asked what it knows. `has_led`: this
-    ledger has led the fleet since it was restored, in the current epoch, whose events are therefore newer."""
+    """Hold all that the ledger has as pending now; every node will be asked what it knows. `has_led`: a
+    coordinator has led the fleet with this ledger since the restore; the events of its epoch are left out."""
     core, tx = work.core, work.tx
     events = tx.find(FeedEvent, order="number", descending=True)
-    older = (one.at_ms for one in events if not has_led or one.number < core.epoch * NUMBERS_IN_AN_EPOCH)
-    since_ms = next(older, 0)
+    restored = (one.at_ms for one in events if not has_led or one.number < core.epoch * NUMBERS_IN_AN_EPOCH)
+    since_ms = next(restored, 0)
     known = read_hold(tx)
     # A run that waits for a user's approval begins when the user gives it.
     open_runs = (tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED)

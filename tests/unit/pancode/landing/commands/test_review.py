@@ -21,16 +21,21 @@ def test_dropped_failures_need_nobody_and_say_how_to_land_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(tmp_path)
-    for name in ("r-0001", "r-0002"):
+    made = {"change": "change", "commit": "d" * 40, "files_changed": ("a.txt",)}
+    world.context.depot.commits.add("d" * 40)
+    for name, change in (("r-0001", made), ("r-0002", {})):
         world.context.dispatch(name)
         world.context.turn()
-        world.node.carry_out(**failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
+        world.node.carry_out(**failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED), **change)
         world.node.breathe()
     client = DirectClient(world.coordinator)
     assert {line["run"] for line in client.get("/v1/inbox")["also"]} == {"r-0001", "r-0002"}
     monkeypatch.setattr(Face, "client", lambda self: client)
     drop(["r-0001", "r-0002"], Face(False))
-    assert "r-0002  dropped; it has no change\n" in (capsys.readouterr().out)
+    assert capsys.readouterr().out == (
+        "r-0001  dropped; its change is kept; to land it anyway: pancode land --anyway --no-gates r-0001\n"
+        "r-0002  dropped; it has no change\n"
+    )
     assert client.get("/v1/inbox")["also"] == []
 
 
