@@ -71,7 +71,9 @@ def codex_talked(
         "NO_BROWSER": "1",
         "MODEL_PROVIDER": str(settings["model_provider"]),
     }
-    made = ProcessSpec(headless.argv, around, headless.stdin, headless.files, headless.login)
+    # this one has effect in the file alone; without it the model gets AGENTS.md of the repository unmarked
+    files = {**headless.files, "codex/config.toml": b"project_doc_max_bytes = 0\n"}
+    made = ProcessSpec(headless.argv, around, headless.stdin, files, headless.login)
     return wrap_launch(CODEX_WAY.model_copy(update={"mode": mode}), request, place, made)
 
 

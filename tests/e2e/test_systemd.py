@@ -266,11 +266,11 @@ def test_without_an_answer_from_systemd_the_run_goes_on_and_the_node_says_so(
         run = owner.dispatch(*NONE, "cat /proc/self/cgroup")
         assert owner.ended(run)["outcome"] == "done"
         assert host.unit in owner.run("runs", "logs", run).ok().out
-        until(lambda: "no scope" in str(problems()), "it is told")
+        until(lambda: "could not make a scope" in str(problems()), "it is told")
     finally:
         live.run(1, "umount /usr/bin/systemd-run")
     host.told("systemctl", "--user", "restart", host.unit)
-    until(lambda: "no scope" not in str(problems()), "it is well again", 60, problems)
+    until(lambda: "could not make a scope" not in str(problems()), "it is well again", 60, problems)
     run = owner.dispatch(*NONE, "cat /proc/self/cgroup")
     assert owner.ended(run)["outcome"] == "done"
     assert ".scope" in owner.run("runs", "logs", run).ok().out
