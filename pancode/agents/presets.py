@@ -23,6 +23,8 @@ class Preset:
     safety: Safety | None = None
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
     """`file:line` where the preset sets each of its models, by the setting's dotted key."""
+    origin: str = field(default="", compare=False)
+    """Where the preset was last changed: `built-in` or `file:line`."""
 
     def settings(self) -> dict[str, str]:
         """Return the settings by dotted key, as a file would have them."""

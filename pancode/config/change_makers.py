@@ -91,7 +91,7 @@ class PresetMaker:
                 f"the target of a preset change must be {PRESET}", fix="omit it", code="bad_value"
             )
         before, name = self._around.applied(), _parse_name(change.value)
-        sets = {} if name is None else find_preset(self._around.presets().presets, name).settings()
+        sets = {} if name is None else find_preset(self._around.presets(), name).settings()
         notes = tuple(f"it sets {key} = {value}" for key, value in sets.items())
         old, new = (SettingSaid(one or NONE, "pancode config use") for one in (before, name))
         back = AskedChange(change.kind, change.target, before)

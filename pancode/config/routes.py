@@ -64,13 +64,13 @@ class ProposeBody(ActBody):
 def _presets(context: ApiContext, call: ApiCall) -> answers.PresetsAnswer:
     """List the presets."""
     around = context.coordinator.around({})
-    loaded, applied = around.presets(), around.applied()
+    presets, applied = around.presets(), around.applied()
     name = call.query.get("name")
-    chosen = [find_preset(loaded.presets, name)] if name is not None else loaded.presets.values()
-    return {"presets": [_shape(p, loaded.origin(p.name), p.name == applied) for p in chosen]}
+    chosen = [find_preset(presets, name)] if name is not None else presets.values()
+    return {"presets": [_shape(p, p.name == applied) for p in chosen]}
 
 
-def _shape(preset: Preset, origin: str, applied: bool) -> answers.PresetShape:
+def _shape(preset: Preset, applied: bool) -> answers.PresetShape:
     return {
         "name": preset.name,
         "description": preset.description,
@@ -79,7 +79,7 @@ def _shape(preset: Preset, origin: str, applied: bool) -> answers.PresetShape:
         "scout_model": preset.scout_model,
         "reasoning": preset.reasoning,
         "safety": preset.safety,
-        "origin": origin,
+        "origin": preset.origin,
         "applied": applied,
     }
 
@@ -92,7 +92,7 @@ def _apply_preset(context: ApiContext, call: ApiCall) -> answers.AppliedAnswer:
     """
     body: PresetBody = call.body
     around = context.coordinator.around({})
-    preset = find_preset(around.presets().presets, body.name)
+    preset = find_preset(around.presets(), body.name)
     if preset.safety is not None:
         now = Safety(around.origins(None)[SAFETY].value)
         must_be_agreed("all future work", now, preset.safety, body.yes, f"pancode config use {preset.name}")

@@ -10,10 +10,11 @@ from pathlib import Path
 from node_agent.policy.rulefile import FILES, RuleError, merge_rules, read_rules
 from node_agent.wire.policy import BUILT_IN, NO_RULES, PathAccess, PathRule, Rules
 from pancode.agents.agents import Agents
+from pancode.agents.presets import Presets
 from pancode.agents.tiers import ModelTier
 from pancode.config.agents.definitions import FILE as AGENTS_FILE
 from pancode.config.agents.definitions import LoadedAgents, load_agents, prompt_files
-from pancode.config.agents.presets import APPLIED, LoadedPresets, load_presets, read_applied
+from pancode.config.agents.presets import APPLIED, load_presets, read_applied
 from pancode.config.agents.presets import FILE as PRESETS_FILE
 from pancode.config.copied_files import must_be_agreed, read_copied
 from pancode.config.layers import CHOSEN
@@ -210,7 +211,7 @@ class FileSurroundings:
             known = self._defaults[project] = loaded, loaded.defaults()
         return known[1]
 
-    def presets(self) -> LoadedPresets:
+    def presets(self) -> Presets:
         """Return the shipped presets and the user's."""
         return load_presets(self._places.home)
 

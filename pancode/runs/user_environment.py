@@ -96,17 +96,6 @@ class OwnAgentsFile(Protocol):
         """Replace the whole file with this text; None removes the file."""
 
 
-class NamedPresets(Protocol):
-    """Presets by name."""
-
-    @property
-    def presets(self) -> Presets:
-        """Return all presets."""
-
-    def origin(self, name: str) -> str:
-        """Return the file and line of an agent's definition."""
-
-
 class Surroundings(Protocol):
     """The user's configuration and folders at the time of the call."""
 
@@ -163,7 +152,7 @@ class Surroundings(Protocol):
     def paths(self, task: str, cwd: str | None, project: str | None) -> tuple[PathFact, ...]:
         """Return each path in the task's text, with its place (links resolved) and whether it exists."""
 
-    def presets(self) -> NamedPresets:
+    def presets(self) -> Presets:
         """Return the shipped presets and the user's. ConfigError names the file, line and key."""
 
     def applied(self) -> str | None:

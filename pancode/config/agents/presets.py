@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -43,26 +42,12 @@ class PresetEntry(Part):
     safety: Annotated[Safety | None, Field(strict=False)] = None
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedPresets:
-    """All presets by name, with their origins."""
-
-    presets: Presets
-    folded: Folded
-
-    def origin(self, name: str) -> str:
-        """Return where the preset was last changed: `built-in` or `file:line`."""
-        return self.folded.origin(name)
-
-
-def load_presets(home: Path) -> LoadedPresets:
+def load_presets(home: Path) -> Presets:
     """Return the shipped presets with the user's overrides; ConfigError with file:line."""
     user = read_document(home / FILE)
     shipped = parse_document(shipped_text(FILE), f"built-in {FILE}")
     folded = fold_layers([file_layer(document) for document in (shipped, user) if document is not None])
-    return LoadedPresets(
-        {name: _read_preset(name, data, folded) for name, data in folded.data.items()}, folded
-    )
+    return {name: _read_preset(name, data, folded) for name, data in folded.data.items()}
 
 
 def _read_preset(name: str, data: object, folded: Folded) -> Preset:
@@ -84,6 +69,7 @@ def _read_preset(name: str, data: object, folded: Folded) -> Preset:
         entry.reasoning,
         entry.safety,
         {key: folded.origin(f"{name}.{field}") for key, field in _MODELS.items() if field in data},
+        where,
     )
 
 
@@ -121,7 +107,7 @@ def in_force(home: Path, environ: Mapping[str, str], wanted: str | None) -> Pres
     name = wanted or stands or environ.get(VARIABLE, "").strip()
     if name in ("", NO_PRESET):
         return None
-    presets = load_presets(home).presets
+    presets = load_presets(home)
     try:
         return find_preset(presets, name)
     except NotFoundError as missing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +10,7 @@ from typing import Any
 
 from node_agent.wire.clock import Clock, Ids
 from pancode import __version__
-from pancode.interfaces.acp.session import COMMANDS, EditorFleet, EditorSession, names_of, run_of
+from pancode.interfaces.acp.session import COMMANDS, EditorFleet, EditorLink, EditorSession, names_of, run_of
 from pancode.interfaces.acp.updates import words_of
 from pancode.interfaces.client.caller import find_user, work_folder
 from pancode.interfaces.client.client import Client, path_of
@@ -96,11 +95,9 @@ class AcpServer:
         is_remote: bool = False,
     ) -> None:
         self._lines, self._ids = lines, ids
-        self._fleet = EditorFleet(self, client, ids, clock, begins, names, is_remote)
+        self._fleet = EditorFleet(EditorLink(lines), client, ids, clock, begins, names, is_remote)
         self._sessions: dict[str, EditorSession] = {}
         self._opening = threading.Lock()
-        self._numbers = itertools.count(1)
-        self._cards: dict[int, tuple[list[str], Callable[[str | None], None]]] = {}
         self._by = find_user()
         self._at_work = threading.BoundedSemaphore(MOST_AT_WORK)
         self._answers: Mapping[str, Callable[[Json], Json]] = {
@@ -118,7 +115,7 @@ class AcpServer:
             if "method" in message:
                 self._request(message["method"], message.get("id"), message["params"])
             else:
-                self._take_decision(message)
+                self._fleet.link.take_decision(message)
         self._lines.close()
 
     def _request(self, method: str, number: Any, params: Json) -> None:
@@ -166,7 +163,7 @@ class AcpServer:
                 name = str(result.get("sessionId") or params["sessionId"])
                 commands = [{"name": one, "description": words} for one, words in COMMANDS.items()]
                 update = {"sessionUpdate": "available_commands_update", "availableCommands": commands}
-                self.update(name, update)
+                self._fleet.link.update(name, update)
 
     # ---- requests from the editor
     def _initialize(self, params: Json) -> Json:
@@ -267,34 +264,6 @@ class AcpServer:
         if name not in self._sessions:
             raise NotFoundError(f"session {name[:100]} is not open", fix="load the session: session/load")
         return self._sessions[name]
-
-    # ---- requests to the editor
-    def update(self, session: str, update: Json) -> None:
-        self._lines.send({"method": "session/update", "params": {"sessionId": session, "update": update}})
-
-    def ask(self, session: str, params: Json, then: Callable[[str | None], None]) -> int:
-        number = next(self._numbers)
-        self._cards[number] = [one["optionId"] for one in params["options"]], then
-        request = {"sessionId": session, **params}
-        self._lines.send({"id": number, "method": "session/request_permission", "params": request})
-        return number
-
-    def withdraw(self, number: int) -> None:
-        if self._cards.pop(number, None) is not None:
-            self._lines.send({"method": "$/cancel_request", "params": {"requestId": number}})
-
-    def _take_decision(self, message: Json) -> None:
-        number, result = message.get("id"), message.get("result")
-        card = self._cards.pop(number, None) if isinstance(number, int) else None
-        if card is None:
-            return
-        options, then = card
-        match result:
-            case {"outcome": {"outcome": "selected", "optionId": str(option)}} if option in options:
-                chosen: str | None = option
-            case _:
-                chosen = None
-        threading.Thread(target=then, args=(chosen,), daemon=True).start()
 
 
 def _text(params: Json, name: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from node_agent.wire.clock import Clock, Ids
 from pancode.conversation.model import Turn
@@ -24,6 +25,7 @@ from pancode.interfaces.client.retry import NEEDS_YES, post_work
 from pancode.interfaces.client.session import MISSED, OVER, Happening, SessionActs, SessionFollower, in_turn
 from pancode.kernel.errors import ApiError, PancodeError, UsageError
 from pancode.kernel.formatting import reveal_invisible
+from pancode.kernel.jsonrpc import JsonRpcLines
 
 Json = dict[str, Any]
 LOOK_S = 0.5
@@ -42,17 +44,43 @@ COMMANDS = {
 }
 
 
-class EditorLink(Protocol):
-    """The connection to the editor."""
+class EditorLink:
+    """The connection to the editor: sends updates, and asks the user with cards."""
+
+    def __init__(self, lines: JsonRpcLines) -> None:
+        self._lines, self._numbers = lines, itertools.count(1)
+        self._cards: dict[int, tuple[list[str], Callable[[str | None], None]]] = {}
 
     def update(self, session: str, update: Json) -> None:
         """Show an update of this session."""
+        self._lines.send({"method": "session/update", "params": {"sessionId": session, "update": update}})
 
     def ask(self, session: str, params: Json, then: Callable[[str | None], None]) -> int:
         """Show a card with options and return the card's number. `then` gets the chosen option, or None."""
+        number = next(self._numbers)
+        self._cards[number] = [one["optionId"] for one in params["options"]], then
+        request = {"sessionId": session, **params}
+        self._lines.send({"id": number, "method": "session/request_permission", "params": request})
+        return number
 
     def withdraw(self, number: int) -> None:
         """Remove the card because it needs no answer any more; its `then` is not called."""
+        if self._cards.pop(number, None) is not None:
+            self._lines.send({"method": "$/cancel_request", "params": {"requestId": number}})
+
+    def take_decision(self, message: Json) -> None:
+        """Take the editor's answer to a card."""
+        number, result = message.get("id"), message.get("result")
+        card = self._cards.pop(number, None) if isinstance(number, int) else None
+        if card is None:
+            return
+        options, then = card
+        match result:
+            case {"outcome": {"outcome": "selected", "optionId": str(option)}} if option in options:
+                chosen: str | None = option
+            case _:
+                chosen = None
+        threading.Thread(target=then, args=(chosen,), daemon=True).start()
 
 
 @dataclass(frozen=True, slots=True)

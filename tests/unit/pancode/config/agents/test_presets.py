@@ -39,11 +39,11 @@ def apply(home: Path, name: str) -> None:
 
 def test_the_shipped_ones(tmp_path: Path) -> None:
     loaded = load_presets(tmp_path)
-    assert list(loaded.presets) == ["local", "openai", "openai-max", "hybrid"]
-    assert loaded.presets["openai-max"].safety is Safety.FULL_AUTO
-    assert loaded.presets["openai-max"].reasoning is Reasoning.HIGH
-    assert loaded.origin("local").startswith("built-in panpresets.yaml:")
-    for preset in loaded.presets.values():
+    assert list(loaded) == ["local", "openai", "openai-max", "hybrid"]
+    assert loaded["openai-max"].safety is Safety.FULL_AUTO
+    assert loaded["openai-max"].reasoning is Reasoning.HIGH
+    assert loaded["local"].origin.startswith("built-in panpresets.yaml:")
+    for preset in loaded.values():
         refs = [model_ref(m) for m in (preset.model, preset.worker_model, preset.scout_model) if m]
         assert len(refs) == 3 and all(resolve_provider(ref).provider for ref in refs) and preset.description
 
@@ -51,7 +51,7 @@ def test_the_shipped_ones(tmp_path: Path) -> None:
 def test_the_example_of_the_documents_is_read_as_it_stands(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(SEED)
     loaded = load_presets(tmp_path)
-    assert loaded.presets["local"] == Preset(
+    assert loaded["local"] == Preset(
         "local",
         "Local inference via homelab engines",
         "qwen2.5-coder:32b",
@@ -60,14 +60,14 @@ def test_the_example_of_the_documents_is_read_as_it_stands(tmp_path: Path) -> No
         Reasoning.MEDIUM,
         Safety.AUTO_EDIT,
     )
-    assert loaded.origin("local") == f"{tmp_path / FILE}:1"
+    assert loaded["local"].origin == f"{tmp_path / FILE}:1"
     assert (tmp_path / FILE).read_text() == SEED
-    assert "hybrid" in loaded.presets
+    assert "hybrid" in loaded
 
 
 def test_the_users_are_laid_over_key_by_key(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("openai:\n  scoutModel: openai/gpt-5-nano\nmine: {reasoning: off}\n")
-    presets = load_presets(tmp_path).presets
+    presets = load_presets(tmp_path)
     assert (presets["openai"].scout_model, presets["openai"].worker_model) == (
         "openai/gpt-5-nano",
         "openai/gpt-5.5",
