@@ -39,7 +39,7 @@ from pancode.runs.life.inbox import answerer_of, item_of, open_item
 from pancode.runs.life.jobs import identity_of
 from pancode.runs.life.waits import ONLY_HERE
 from pancode.runs.receipts.rules import usage_of_all
-from pancode.runs.receipts.trust import LANDED, NOTHING, REVERTED, landing_of, read_tested
+from pancode.runs.receipts.trust import LANDED, NOTHING, REFUSED, REVERTED, landing_of, read_tested
 
 _NEAR, _SHOWN, _TASK = 200, 8, 40
 _PAGES = (20, 2_000)
@@ -105,7 +105,8 @@ def find_run(tx: Transaction, text: str) -> records.Run:
         return _find_picked(tx, text, ids)
     newest = tx.find(records.Run, order="created_ms", descending=True, limit=_NEAR)
     # If the text is not an agent's name, the error suggests the nearest id.
-    return _of_agent(tx, text, newest) or _find_picked(tx, text, [run.id for run in newest])
+    named = [run.id for run in newest if run.judges is None]
+    return _of_agent(tx, text, newest) or _find_picked(tx, text, named)
 
 
 def not_ended(tx: Transaction) -> Iterator[records.Run]:
@@ -404,7 +405,8 @@ def status_of(run: records.Run, stage: RunStage, *, is_unheard: bool, is_idle: b
         if run.result.get("change") in ("no_change", "empty"):
             return "no_change"
         is_last = run.workflow is None and not list_next_runs(run)
-        return "to_land" if is_last and run.result.get("commit") else "done"
+        is_refused = landing is not None and landing["status"] in REFUSED
+        return "to_land" if is_last and run.result.get("commit") and not is_refused else "done"
     if run.outcome is Outcome.BLOCKED and list_next_runs(run):
         return "answered"
     return "" if run.outcome is None else STATUSES.get(run.outcome.value, run.outcome.value)

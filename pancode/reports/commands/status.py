@@ -6,6 +6,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from datetime import datetime
+from textwrap import wrap
 from typing import Annotated
 
 from pancode.budget.answers import BUDGET
@@ -135,8 +136,8 @@ def list_sections(seen: Seen, columns: int, most: tuple[int, int, int, int]) -> 
     lines += list_running(seen, columns, runs)
     lines += list_waiting(seen.now, columns, waiting)
     lines += list_nodes(seen, columns, nodes)
-    ends = (format_ended(seen.now["ended"]), format_money(seen.now["money"]))
-    return [clip_columns(line, columns) for line in [*lines, *ends]]
+    ended = wrap(format_ended(seen.now["ended"]), columns, subsequent_indent="  ")
+    return [clip_columns(line, columns) for line in [*lines, *ended, format_money(seen.now["money"])]]
 
 
 def list_held(fleet: FleetShape) -> list[tuple[str, str]]:
@@ -233,8 +234,10 @@ def format_node(node: NodeShape, columns: int) -> str:
 
 
 def format_ended(ended: EndedShape) -> str:
-    parts = ", ".join(f"{count} {format_outcome(name)}" for name, count in ended["states"].items() if count)
-    return f"ENDED since {short_time(ended['since'])}: {ended['count']}" + (f" ({parts})" if parts else "")
+    states = {name: f"{count} {format_outcome(name)}" for name, count in ended["states"].items() if count}
+    landed = states.pop("landed", "")  # those that have landed are also done
+    parts = f" ({', '.join(states.values())})" if states else ""
+    return f"ENDED since {short_time(ended['since'])}: {ended['count']}{parts}{landed and f'; {landed}'}"
 
 
 def format_money(money: MoneyShape) -> str:

@@ -38,7 +38,7 @@ def test_a_row_says_who_works_since_when_and_what_it_costs() -> None:
     assert "  r-0  n1          builder    4 min    $0.12  mend it" in told
     assert "2 changes to review, 1 verified" in told and "pancode inbox review" in told
     assert "RUNNING 2 (slots: 2 of 8; 1 chat waiting for your message)" in told
-    assert "ENDED since 11-28 09:00:00Z: 3 (2 done, 1 gate failed, 1 landed)" in told
+    assert "ENDED since 11-28 09:00:00Z: 3 (2 done, 1 gate failed); 1 landed" in told
     assert "MONEY today $2.92 of $10.00, $0.75 reserved; 1 run of unknown cost" in told
 
 

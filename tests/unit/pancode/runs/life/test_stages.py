@@ -66,6 +66,7 @@ def test_a_user_reads_the_stage_or_what_holds_it_up(shape: dict[str, Any], told:
         ({"outcome": Outcome.DONE, "result": {"change": "no_change"}}, "no_change"),
         ({"outcome": Outcome.DONE, "result": {"change": "change", "commit": "c"}}, "to_land"),
         ({"outcome": Outcome.DONE, "result": {"change": "change", "commit": "c", NEXT: ["r-2"]}}, "done"),
+        ({"outcome": Outcome.DONE, "result": {"commit": "c"}, "landing": {"status": "denied"}}, "done"),
         ({"outcome": Outcome.DONE, "result": {"commit": "c"}, "workflow": "w-1"}, "done"),
         ({"outcome": Outcome.DONE, "landed": "main"}, "landed"),
         ({"outcome": Outcome.TIMEOUT}, "timeout"),
