@@ -14,7 +14,7 @@ class RemovedSetting:
     that takes its place. `holds`: while it is set, no change lands by itself. `place`: where it is set."""
 
     key: str
-    why: str
+    reason: str
     fix: str
     value: str | None = None
     instead: str = ""
@@ -26,24 +26,28 @@ class RemovedSetting:
         return f"{self.place}: {self.key}{f': {self.value}' if self.value else ''}"
 
     @property
+    def why(self) -> str:
+        return f"{self.reason}{_HOLDS if self.holds else ''}"
+
+    @property
     def words(self) -> str:
         return f"{self.what} is left out: {self.why}; {self.fix}"
 
 
-_HOLDS = "and until it is removed no change lands by itself"
+_HOLDS = ", and until it is removed no change lands by itself"
 _OVER_SSH = "nodes are linked over SSH, also where its server forbids forwarding"
 REMOVED = (
     RemovedSetting("direct.listen", _OVER_SSH, "remove it, then: pancode fleet up"),
     RemovedSetting("direct.advertise", _OVER_SSH, "remove it, then: pancode fleet up"),
     RemovedSetting(
         "dispatch.verify_on",
-        f"no other node verifies a result any more, {_HOLDS}",
+        "no other node verifies a result any more",
         "remove it; gates run on the run's own node, on a checkout of the result",
         holds=True,
     ),
     RemovedSetting(
         "dispatch.land",
-        f"a result is no longer verified by two nodes, {_HOLDS}",
+        "a result is no longer verified by two nodes",
         "write when-passed to land each result whose gates have passed, or remove it",
         value="when-verified",
         instead="when-passed",

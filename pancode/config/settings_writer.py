@@ -77,7 +77,9 @@ class KeptSettings:
         try:
             loaded = self._load(after)
             if gone := next((one for one in loaded.removed if one.key == key), None):
-                raise ConfigError(f"{key}: {text} is not valid", why=gone.why, fix=gone.fix)
+                fix = f"nothing was written; pancode config set {key} {gone.instead}"
+                what = f"{key}: {text} no longer exists"
+                raise UsageError(what, why=gone.reason, fix=fix, code="bad_value")
             return _find_setting(loaded, key)
         except ConfigError as wrong:
             if not readable:

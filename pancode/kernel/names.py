@@ -42,6 +42,7 @@ def questions_file(name: str) -> str:
 
 LONGEST_WORD, LONGEST_LINE = 63, 500
 _NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")
+_PLAIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 RUNNING = "running"
 """The name that means the newest run."""
 OF_AGENT = "agent:"
@@ -61,7 +62,7 @@ def find_nearest(word: str, names: Iterable[str]) -> str | None:
     begun = [name for name in by_lower if len(word) >= _BEGUN and name.startswith(word.lower())]
     same = [name for name in by_lower if sorted(name) == sorted(word.lower())]  # two letters were swapped
     only = next((found for found in (begun, same) if len(found) == 1), None)
-    found = only or get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    found = only or get_close_matches(word.lower(), by_lower, n=1, cutoff=0.65)
     if found and not only:
         group = f"{word.lower().rpartition('.')[0]}."
         cutoff, tails = 0.8 if _ID.fullmatch(found[0]) else 0.5, [word.lower(), found[0]]
@@ -104,6 +105,14 @@ def node_name(text: str) -> str:
             f"{text[:80]!r} is not a valid name: use 1 to {LONGEST_WORD} letters, digits and . _ - "
             "@ :, and start with a letter, a digit or _"
         )
+    return text
+
+
+def plain_name(kind: str, text: str, fix: str) -> str:
+    """Return the text if it is a valid name of this kind; else raise UsageError with this fix."""
+    if not _PLAIN.fullmatch(text):
+        why = "use at most 63 lowercase letters, digits and . _ -, starting with a letter or a digit"
+        raise UsageError(f"{text[:80]!r} is not a valid {kind} name", why=why, fix=fix, code="bad_name")
     return text
 
 
@@ -159,14 +168,13 @@ def pick_run(text: str, newest_first: Sequence[str]) -> str:
         return prefix
     if len(found) > 1:
         listed = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
-        raise UsageError(
-            f"{text!r} matches {len(found)} runs",
-            why=listed,
-            fix="type more characters of the run id",
-            code="run_ambiguous",
-        )
+        what, fix = f"{text!r} matches {len(found)} runs", "type more characters of the run id"
+        raise UsageError(what, why=listed, fix=fix, code="run_ambiguous")
     if not found:
-        known = (LAST, *newest_first[:200])
+        if text.startswith("w-"):
+            what, why = f"{text[:80]} is not a run", "it is the id of a workflow, which has several runs"
+            raise NotFoundError(what, why=why, fix=f"pancode runs show {text[:80]}", code="run_not_found")
+        known = (LAST, *newest_first[:200]) if newest_first else ()
         word = text if find_nearest(text, known) else prefix
         if newest_first and find_nearest(word, known) is None:  # a list of ids tells nothing
             why = f"no id begins with it; the newest run is {newest_first[0]}"

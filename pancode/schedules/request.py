@@ -35,11 +35,8 @@ def wanted_trigger(request: AskedSchedule, now_ms: int) -> Trigger:
     given = [one for one in (request.cron, request.at, request.on) if one is not None]
     if len(given) != 1:
         what = "does not define when it fires" if not given else "defines more than one trigger"
-        raise UsageError(
-            f"the schedule {what}",
-            fix="use one of --cron '30 2 * * *', --at '2026-12-24 08:00', --on run.failed",
-            code="bad_value",
-        )
+        fix = "use one of --cron '30 2 * * *', --at '2026-12-24 08:00', --on run.failed"
+        raise UsageError(f"the schedule {what}", fix=fix, code="bad_value")
     if request.where and request.on in (None, WEBHOOK):
         raise UsageError("--where requires --on EVENT", fix="omit it, or add --on run.failed")
     zone_of(request.zone)
@@ -56,12 +53,6 @@ def wanted_trigger(request: AskedSchedule, now_ms: int) -> Trigger:
 def _check_name(name: str) -> None:
     """Raise UsageError for a name that cannot be part of an address or of a secret's file name."""
     if "." in name or len(name) > MOST_HOOK_NAME:
-        raise UsageError(
-            f"{name[:80]!r} is not a valid name for a schedule on a webhook",
-            why=(
-                f"the webhook's secret has the same name, so use at most {MOST_HOOK_NAME} characters and no "
-                "dot"
-            ),
-            fix="pancode schedule add on-call --on webhook ...",
-            code="bad_name",
-        )
+        what = f"{name[:80]!r} is not a valid name for a schedule on a webhook"
+        why = f"its secret has the same name, so use at most {MOST_HOOK_NAME} characters and no dot"
+        raise UsageError(what, why=why, fix="pancode schedule add on-call --on webhook ...", code="bad_name")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from pancode.kernel.errors import ConflictError, UsageError
+from pancode.kernel.names import plain_name
 from pancode.kernel.values import replace
 from pancode.runs.admission.gates import first_refused
 from pancode.runs.core import Core
@@ -18,7 +17,6 @@ from pancode.schedules.request import AskedSchedule, wanted_trigger
 from pancode.schedules.rules import decide
 from pancode.schedules.work import PlannedWork, work_of
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 MOST = 500
 """How many schedules a fleet may have."""
 
@@ -28,13 +26,7 @@ def plan_schedule(
 ) -> tuple[Schedule, tuple[str, ...]]:
     """Return the schedule's row, and warnings about gates that would refuse its work now; gates apply at each
     firing. UsageError for invalid values; RefusedError for a workflow file that needs approval."""
-    if not NAME.fullmatch(request.name):
-        raise UsageError(
-            f"{request.name[:80]!r} is not a valid schedule name",
-            why=("use at most 63 lowercase letters, digits and . _ -, starting with a letter or a digit"),
-            fix="pancode schedule add nightly ...",
-            code="bad_name",
-        )
+    plain_name("schedule", request.name, "pancode schedule add nightly ...")
     if request.work.plan is not None:
         request = replace(request, work=replace(request.work, plan=request.work.plan.restrict(core)))
     now = core.wall_ms()

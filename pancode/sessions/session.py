@@ -11,6 +11,7 @@ from pancode.budget import books
 from pancode.config.proposals import proposed_by
 from pancode.conversation import answers as shapes
 from pancode.kernel import records
+from pancode.kernel.errors import NotFoundError
 from pancode.kernel.names import LAST, not_found
 from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.states import SessionState
@@ -140,7 +141,13 @@ def proposed_landing(tx: Transaction, session: str) -> InboxItem | None:
 
 def _find_run(tx: Transaction, text: str) -> records.Run:
     if text.partition("@")[0] != LAST:
-        return find_run(tx, text)
+        try:
+            return find_run(tx, text)
+        except NotFoundError as missing:
+            if not str(missing).startswith("run "):  # an agent's name
+                raise
+            known = [run.id for run in _list_newest(tx, 200)]
+            raise not_found("session", text, known, "pancode sessions") from missing
     found = _list_newest(tx, 1)
     if not found:
         raise not_found("session", LAST, [], "start a session: pancode chat")

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from pancode.kernel.errors import ConflictError, NotFoundError, PancodeError, UsageError
-from pancode.kernel.names import not_found
+from pancode.kernel.names import not_found, plain_name
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import EventKind, Run
 from pancode.kernel.values import replace
@@ -31,6 +31,7 @@ from pancode.workflows.step_start import PASSES
 
 MOST_OPEN = 1_000
 """The maximum number of items that may wait in a lane."""
+_VALID = "pancode lane create night"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ class AskedItem:
 
 
 def create_lane(core: Core, lane: AskedLane) -> None:
-    """Create the lane. ConflictError if its name is taken."""
+    """Create the lane. UsageError for an invalid name, ConflictError if it is taken."""
+    plain_name("lane", lane.name, _VALID)
     with unit_of_work(core) as work:
         taken = _open(work.tx).get(lane.name)
         if taken is not None:
@@ -86,11 +88,12 @@ def _open(tx: Transaction) -> dict[str, Workflow]:
 
 
 def find_lane(tx: Transaction, name: str) -> Workflow:
-    """Return the lane with this name or id. NotFoundError."""
+    """Return the lane with this name or id. NotFoundError; UsageError if no lane can have this name."""
     found = _open(tx)
     by_id = {one.id: one for one in found.values()}
     if name in found or name in by_id:
         return found.get(name) or by_id[name]
+    plain_name("lane", name, _VALID)
     raise not_found("lane", name, found, f"pancode lane ls; a new one: pancode lane create {name}")
 
 
@@ -255,12 +258,9 @@ def remove_lane(core: Core, name: str, by: str, force: bool) -> LaneShape:
         workflow = find_lane(tx, name)
         left = [one for one in rows.steps_of(tx, workflow.id) if not one.state.is_over]
     if left and not force:
-        raise UsageError(
-            f"{len(left)} items of lane {workflow.name} have not ended",
-            why=f"the next one is {left[0].name}",
-            fix=f"pancode lane rm {workflow.name} --force",
-            code="lane_not_empty",
-        )
+        what = f"{len(left)} items of lane {workflow.name} have not ended"
+        why, fix = f"the next one is {left[0].name}", f"pancode lane rm {workflow.name} --force"
+        raise UsageError(what, why=why, fix=fix, code="lane_not_empty")
     return _shape(core, stop_workflow(core, workflow.id, f"lane removed by {by}", by))
 
 

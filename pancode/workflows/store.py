@@ -42,12 +42,8 @@ def find_workflow(tx: Transaction, text: str) -> Workflow:
     prefix = text if text.startswith(PREFIX) else f"{PREFIX}{text}"
     ids = [str(key[0]) for key in tx.starting(Workflow, prefix, 10)] if text else []
     if len(ids) > 1:
-        raise UsageError(
-            f"{text!r} matches {len(ids)} or more workflows",
-            why=", ".join(ids),
-            fix="enter more characters of the id",
-            code="workflow_ambiguous",
-        )
+        what, fix = f"{text!r} matches {len(ids)} or more workflows", "enter more characters of the id"
+        raise UsageError(what, why=", ".join(ids), fix=fix, code="workflow_ambiguous")
     found = tx.get(Workflow, ids[0]) if ids else None
     if found is None:
         known = [one.id for one in tx.find(Workflow, order="created_ms", descending=True, limit=200)]

@@ -56,9 +56,8 @@ def _read_preset(name: str, data: object, folded: Folded) -> Preset:
         fix = f"use a-z, 0-9, - and _, but not {NO_PRESET}, which means no preset"
         raise ConfigError(f"{where}: {name!r} is not a valid preset name", fix=fix)
     if not isinstance(data, Mapping):
-        raise ConfigError(
-            f"{where}: preset {name} has no keys", fix=f"valid keys: {', '.join(PresetEntry.model_fields)}"
-        )
+        fix = f"valid keys: {', '.join(PresetEntry.model_fields)}"
+        raise ConfigError(f"{where}: preset {name} has no keys", fix=fix)
     entry = parse_model(PresetEntry, data, lambda path: folded.origin(f"{name}.{path}" if path else name))
     return Preset(
         name,
@@ -113,11 +112,9 @@ def in_force(home: Path, environ: Mapping[str, str], wanted: str | None) -> Pres
     except NotFoundError as missing:
         if wanted:
             raise
-        where, fix = (
-            (("the preset was applied"), "pancode config use none")
-            if stands
-            else (VARIABLE, f"unset {VARIABLE}")
-        )
+        where, fix = VARIABLE, f"unset {VARIABLE}"
+        if stands:
+            where, fix = "the preset was applied", "pancode config use none"
         raise ConfigError(f"{missing} ({where})", why=missing.why, fix=fix) from missing
 
 

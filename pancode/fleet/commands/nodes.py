@@ -323,7 +323,10 @@ def _change_node_programs(face: Face, act: str, words: list[str], version: str =
                 end = status.strip()
                 client.post(route, {**body, "outcome": end if len(end) <= 500 else f"...{end[-497:]}"})
         report.append({"node": name, "well": did, "said": status})
-        words_of += f"{name}:\n{safe_block(status)}\n"
+        if did and not status:
+            words_of += f"{name}: nothing to update; PanCode has installed no program there\n"
+        else:
+            words_of += f"{name}:\n{safe_block(status)}\n"
         if did and act == "install":
             _tell_what_lacks(face, facts_after(client, name, wanted, ("missing", "looking")))
     well = all(one["well"] for one in report)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, get_args, g
 
 import click
 import typer
+from click.core import augment_usage_errors
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 from typer.main import get_group
 from typer.models import ArgumentInfo, OptionInfo
@@ -114,7 +115,8 @@ class SectionedCommand(TyperCommand):
         for one in single if is_told and not ctx.resilient_parsing else ():
             if sum(arg.partition("=")[0] in one.opts for arg in given) > 1:
                 write_stderr(f"note: {one.opts[0]} is given several times; the last one counts\n")
-        return super().parse_args(ctx, [*given, *args[end:]])
+        with augment_usage_errors(ctx):  # else a missing value of an option does not name the command
+            return super().parse_args(ctx, [*given, *args[end:]])
 
     def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write nothing: `format_options` also writes the arguments."""

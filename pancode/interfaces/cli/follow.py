@@ -411,5 +411,6 @@ def unless_landed(shape: answers.RunDetail) -> None:
     """Raise WorkspaceError if the run is done but its change was not landed as requested."""
     report = shape["landing"]
     if shape["outcome"] == "done" and report is not None and report["status"] not in FINE:
-        fix = report["fix"] or f"pancode land {shape['run']}"
+        item = shape["inbox"]
+        fix = item["command"] if item else report["fix"] or f"pancode land {shape['run']}"
         raise WorkspaceError(f"not landed: {report['status']}", why=report["why"], fix=fix)

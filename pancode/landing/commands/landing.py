@@ -139,11 +139,12 @@ def land_all(face: Face, body: dict[str, Any], *, approved: bool) -> tuple[ExitC
     for row in rows:
         files, task = len(row["files_changed"]), clip_columns(escape_line(row["task"]), 60)
         head += f"  {row['run']}  {count_noun(files, 'file')}  {task}\n"
+    if approved or not face.can_ask():
+        face.note(head.rstrip())
+        head = ""
     question = f"{head}Land these changes, one after the other?"
     if not approved and not face.confirm(question, "pancode land --all-green --yes"):
         return ExitCode.INTERRUPTED, False
-    if approved:
-        face.note(head.rstrip())
     ends, left = list[dict[str, Any]](), [row["run"] for row in rows]
     refused = dict[str, dict[str, Any]]()  # report landings that were refused before they were queued
     try:

@@ -16,7 +16,6 @@ from pancode.workflows import answers
 from pancode.workflows import lane_service as lanes
 from pancode.workflows.routes.workflows import lands_on
 
-LaneName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Item = Annotated[str, Field(min_length=1, max_length=200)]
 _OF_WORK = ("task", "argv", *OPTIONS)
 
@@ -27,7 +26,7 @@ class LaneBody(ActBody):
     `cwd`: a directory in the repository where the items work. `budget`: the maximum cost of all its runs.
     """
 
-    name: LaneName
+    name: str
     cwd: Annotated[str, Field(max_length=4096)] | None = None
     defaults: WorkBody = Field(default_factory=WorkBody)
     budget: Usd | None = None

@@ -39,4 +39,5 @@ def test_it_cannot_be_set_again(places: ConfigPlaces, value: str) -> None:
     places.home.mkdir(exist_ok=True)
     with pytest.raises(UsageError) as refused:
         kept(places.home).change("dispatch.land", value)
+    assert refused.value.fix.endswith("pancode config set dispatch.land when-passed")
     assert "two nodes" in refused.value.why and not (places.home / "settings.json").exists()

@@ -29,7 +29,7 @@ def test_the_nearest_name(word: str, name: str | None) -> None:
 
 
 def test_an_id_and_a_key_are_near_only_if_their_own_part_is() -> None:
-    assert find_nearest("r-nosuch", ["r-ns9c43"]) is None
+    assert find_nearest("r-nosuch", ["r-ns9c43"]) is None and find_nearest("nope", ["openai"]) is None
     assert find_nearest("dispatch.nosuch", ["dispatch.on_lost"]) is None
     assert find_nearest("dispatch.safty", ["dispatch.on_lost", "dispatch.safety"]) == "dispatch.safety"
 
@@ -71,6 +71,12 @@ def test_no_such_run(text: str) -> None:
     with pytest.raises(NotFoundError) as caught:
         pick_run(text, RUNS)
     assert caught.value.exit_code is ExitCode.NOT_FOUND
+
+
+def test_a_workflow_is_no_run() -> None:
+    with pytest.raises(NotFoundError, match="w-aaaaaa is not a run") as caught:
+        pick_run("w-aaaaaa", RUNS)
+    assert caught.value.fix == "pancode runs show w-aaaaaa"
 
 
 @pytest.mark.parametrize("text", ["r-7f3kq2", "7f3kq2"])

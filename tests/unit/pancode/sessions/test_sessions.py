@@ -151,6 +151,7 @@ def test_a_session_from_its_first_words_to_the_next_interactive_run(world: World
     )
     assert "run.turn" in [event.kind.value for event in world.context.rows(FeedEvent)]
     assert world.problem("POST", "/v1/runs/running/stop", {})["code"] == "run_not_found", "it is idle"
+    assert world.problem("GET", "/v1/sessions/nope")["code"] == "session_not_found"
     assert say(world, run, "and more", "ben")["how"] == "sent"
     (words,) = sent(world)
     assert (words.number, words.text, words.by) == (1, "and more", "ben")

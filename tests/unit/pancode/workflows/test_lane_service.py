@@ -332,6 +332,8 @@ def test_what_is_refused_for_good_is_said_when_it_is_added(night: Flows) -> None
     told = night.world.problem("POST", "/v1/lanes/night/add", body)
     assert "nobody" in told["message"] and lane(night)["items"] == []
     assert night.world.problem("POST", "/v1/lanes/nigth/add", body)["code"] == "lane_not_found"
+    for path, new in (("/v1/lanes", {"name": "L2", "by": "ana"}), ("/v1/lanes/L2/add", body)):
+        assert "'L2' is not a valid lane name" in str(night.world.problem("POST", path, new))
     flow = {"kind": "lane", "steps": [{"name": "a", "dispatch": {"task": "x"}}]}
     assert "POST /v1/lanes" in str(night.world.problem("POST", "/v1/workflows", flow))
     again = {"name": "night", "by": "ana"}

@@ -18,7 +18,7 @@ from pancode.fleet.commands.fleet import show_steps
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli import main as entry
 from pancode.interfaces.cli.completions import agents as known_agents
-from pancode.interfaces.cli.follow import format_summary
+from pancode.interfaces.cli.follow import format_summary, unless_landed
 from pancode.interfaces.cli.output import MEANINGS, OUTCOMES, Face, exit_of, in_words
 from pancode.interfaces.cli.parameters import parse_duration, parse_label, parse_money
 from pancode.interfaces.cli.terminal import (
@@ -35,7 +35,7 @@ from pancode.interfaces.cli.terminal import (
     short_time,
 )
 from pancode.interfaces.client.client import ServerEvent
-from pancode.kernel.errors import ExitCode, PancodeError, UsageError
+from pancode.kernel.errors import ExitCode, PancodeError, UsageError, WorkspaceError
 from pancode.kernel.formatting import BLANK
 from pancode.runs.commands.dispatch_requests import task_text
 from pancode.runs.commands.runs import _format_calls
@@ -83,6 +83,10 @@ def test_what_was_left_behind_is_in_the_summary() -> None:
     assert "pancode models ls --servers" in format_summary(
         failed | {"attempts": [{"failure": "model_failed"}]}
     )
+    landing = {"status": "held", "why": "w", "fix": "see; then: pancode land --with-commands r-1"}
+    with pytest.raises(WorkspaceError) as held:
+        unless_landed(shape | {"landing": landing, "inbox": {"command": "pancode approve r-1"}})
+    assert held.value.fix == "pancode approve r-1", "the one command that the summary names"
     unable = format_summary(failed | {"attempts": [{"failure": "gate_not_runnable"}]})
     assert "look: pancode logs --stream gates.log r-1" in unable, "the words are the gate's, not the agent's"
 
@@ -229,6 +233,8 @@ def test_the_option_for_a_number_of_runs_is_named(capsys: pytest.CaptureFixture[
     assert "--best-of?" in capsys.readouterr().err
     assert entry.run(["race", "--nothing"]) == ExitCode.USAGE
     assert "\n  look: pancode workflow race -h\n" in capsys.readouterr().err, "one label"
+    assert entry.run(["land", "--push"]) == ExitCode.USAGE
+    assert "\n  look: pancode land -h\n" in capsys.readouterr().err
 
 
 def test_an_empty_name_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,6 +47,7 @@ def test_last_is_of_this_repository_where_it_has_one(world: World, tmp_path: Pat
     with world.context.ledger.transaction() as tx:
         mine = str(tmp_path / "mine")
         assert find_run(tx, f"last@{mine}").id == "r-mine22", "for every verb"
+    assert "newest run is r-none22" in world.problem("GET", "/v1/runs/xyz")["why"]
 
 
 def test_a_note_says_that_a_newer_run_is_elsewhere(world: World, tmp_path: Path) -> None:
