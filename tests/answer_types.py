@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
+from decimal import Decimal
 from types import NoneType, UnionType
 from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 
@@ -20,10 +22,14 @@ def misfits(value: Any, hint: Any, where: str = "") -> Iterator[str]:
         yield from _in_any(value, inner, where)
     elif origin is Literal:
         yield from [] if value in inner else [f"{where}: {value!r} is not one of {inner}"]
-    elif is_typeddict(hint):
+    elif is_typeddict(hint) or is_dataclass(hint):
         yield from _in_object(value, hint, where)
-    elif origin in (list, dict):
-        yield from _in_many(value, origin, inner[-1], where)
+    elif origin in (list, dict, tuple, Mapping):
+        yield from _in_many(
+            value, dict if origin in (dict, Mapping) else list, inner[0 if origin is tuple else -1], where
+        )
+    elif hint is Decimal:
+        yield from misfits(value, str, where)
     else:
         kinds = (int, float) if hint is float else (NoneType if hint is None else hint,)
         yield from [] if type(value) in kinds else [f"{where}: {value!r} is not {kinds[-1].__name__}"]
@@ -52,6 +58,6 @@ def _in_object(value: Any, shape: Any, where: str) -> Iterator[str]:
     for name, hint in hints.items():
         if name in value:
             yield from misfits(value[name], hint, f"{where}.{name}")
-        elif get_origin(hint) is not NotRequired and shape.__total__:
+        elif get_origin(hint) is not NotRequired and getattr(shape, "__total__", True):
             yield f"{where}.{name} is missing"
     yield from (f"{where}.{name} has no type: {value[name]!r}" for name in value.keys() - hints.keys())

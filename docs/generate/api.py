@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
-from typing_extensions import is_typeddict
 
 from docs.generate.markdown import bases, block, code, listed, page, remarks, table, told, words
 from docs.generate.meanings import HAPPENED
+from docs.generate.shapes import is_shape
 from pancode.app.http_routes import VERBS
 from pancode.interfaces.http import bodies
 from pancode.interfaces.http.access import routes as token_routes
@@ -179,7 +179,7 @@ def _answer(answers: Any, verb: Verb) -> str:
         return "bytes" if answers is Octets else "events"
     if get_origin(answers) in (Union, UnionType):
         return " or ".join(_answer(arm, verb) for arm in get_args(answers))
-    return f"[{answers.__name__}](json.md#{answers.__name__.lower()})" if is_typeddict(answers) else "object"
+    return f"[{answers.__name__}](json.md#{answers.__name__.lower()})" if is_shape(answers) else "object"
 
 
 def _link(name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import is_dataclass
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -65,9 +67,13 @@ def all_shapes() -> list[type]:
     return list(dict.fromkeys(shape for shape in found if shape.__name__ != "TypedDict"))
 
 
+def is_shape(hint: Any) -> bool:
+    return is_typeddict(hint) or (isinstance(hint, type) and is_dataclass(hint))
+
+
 def _within(hint: Any, outer: tuple[Any, ...]) -> list[type]:
     """The objects of which it is made, the inner ones first. `outer`: one in itself is not looked into."""
-    if is_typeddict(hint):
+    if is_shape(hint):
         parts = get_type_hints(hint).values() if hint not in outer else ()
         return [*(one for part in parts for one in _within(part, (*outer, hint))), hint]
     return [one for part in get_args(hint) for one in _within(part, outer)]
@@ -92,17 +98,23 @@ def _fields(shape: type) -> str:
 
 
 def _note_optional(shape: Any, name: str) -> str:
-    return ", may be missing" if name in shape.__optional_keys__ else ""
+    return ", may be missing" if name in getattr(shape, "__optional_keys__", ()) else ""
 
 
 def _kind(hint: Any) -> str:
-    if hint is Any or get_origin(hint) is dict:
+    if hint is Any or get_origin(hint) in (dict, Mapping):
         inner = get_args(hint)[1] if get_args(hint) else Any
         return "object" if inner is Any else f"object of {_kind(inner)}"
-    if get_origin(hint) is list:
+    if get_origin(hint) in (list, tuple):
         return f"list of {_kind(get_args(hint)[0])}"
     if get_args(hint):
         return " or ".join("null" if arm is type(None) else _kind(arm) for arm in get_args(hint))
-    if is_typeddict(hint):
+    if is_shape(hint):
         return _link(hint.__name__)
-    return {"str": "text", "int": "integer", "float": "number", "bool": "boolean"}[hint.__name__]
+    return {
+        "str": "text",
+        "int": "integer",
+        "float": "number",
+        "bool": "boolean",
+        "Decimal": "decimal, as text",
+    }[hint.__name__]

@@ -40,7 +40,7 @@ from pancode.kernel.documents import Document, read_document
 from pancode.kernel.errors import ConfigError
 from pancode.kernel.formatting import find_passwords, mask_passwords
 from pancode.kernel.values import replace
-from pancode.runs.project_rules import SETTING_OF, NamedProject
+from pancode.runs.project_rules import PROJECT, NamedProject
 from pancode.runs.request import Defaults
 
 _DURATIONS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
@@ -164,7 +164,7 @@ class Loaded:
         if self.project is None:
             return ""
         name = f"project {self.project.name}"
-        keys = [key for key in SETTING_OF.values() if self.origin(key) == name]
+        keys = [one.setting for one in PROJECT.values() if one.setting and self.origin(one.setting) == name]
         values = {path: value for path, value, _ in self.rows()} if keys else {}
         return f"{name} sets {', '.join(f'{key} {values[key]}' for key in keys)}" if keys else ""
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pancode.config.units import Commands, FilePath, GpuCount, Labels, Money, Size, Texts
 from pancode.git.forge_rules import repository_of
 from pancode.git.runner import Git, GitFailure, GitRefusal, any_owner_env
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import PRDS
-from pancode.runs.project_rules import SETTING_OF, LabelRule, NamedProject, project_among
+from pancode.runs.declared_models import with_values
+from pancode.runs.project_rules import PROJECT, LabelRule, NamedProject, project_among
 
 _Word = Annotated[str, Field(min_length=1)]
 
@@ -38,40 +40,26 @@ class LabelSettings(BaseModel):
         return LabelRule(**dict(self))
 
 
+_TYPES: Mapping[str, Any] = {
+    **dict.fromkeys(("Fact", "Prefix", "Name"), str),
+    **dict.fromkeys(("Names", "Logins"), Texts),
+    **{"Labels": Labels, "Money": Money, "Gpus": GpuCount, "Size": Size, "Gates": Commands, "bool": bool},
+    "LabelRules": dict[str, LabelSettings],
+}
+
+
+@with_values({name: one for name, one in PROJECT.items() if name not in ("name", "path")}, _TYPES)
 class ProjectSettings(BaseModel):
     """A named repository. Omitted fields are taken from the other settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     path: FilePath
-    remote: str = ""
-    agent: str | None = None
-    require: Labels | None = None
-    budget: Money | None = None
-    gpus: GpuCount | None = None
-    gpu_memory: Size | None = None
-    verify: Commands | None = None
-    prefix: str = ""
-    linear_id: str = ""
-    linear_name: str = ""
-    tracker: str = ""
-    work_label: str = ""
-    work_people: Texts = ()
-    labels: dict[str, LabelSettings] = {}
-    prd: str = ""
-    pull_people: Texts = ()
-    pull_follow: bool = False
-    pull_merge: bool = False
 
     def named(self, name: str) -> NamedProject:
         """Return the project in the form used for decisions."""
-        values = {
-            **dict(self),
-            "path": os.path.expanduser(self.path),
-            "require": dict(self.require or {}),
-            "work_people": self.work_people,
-            "labels": {label: one.rule() for label, one in self.labels.items()},
-        }
-        return NamedProject(name, **values)
+        values = dict(self)
+        labels = {label: one.rule() for label, one in values["labels"].items()}
+        return NamedProject(name, **{**values, "path": os.path.expanduser(self.path), "labels": labels})
 
 
 def address_of(project: str) -> str:
@@ -129,8 +117,6 @@ def _read(name: str, value: object) -> NamedProject | None:
 
 def project_values(project: NamedProject) -> dict[str, object]:
     """Return the settings that the project overrides, by key."""
-    values: dict[str, object] = {"agent": project.agent, "require": dict(project.require) or None}
-    values |= {"gpus": project.gpus, "gpu_memory": project.gpu_memory}
-    values["budget"] = None if project.budget is None else f"{project.budget:f}"
-    values["verify"] = None if project.verify is None else [list(argv) for argv in project.verify]
-    return {SETTING_OF[word]: value for word, value in values.items() if value is not None}
+    values = to_json(project)
+    mine = {one.setting: values[one.name] for one in PROJECT.values() if one.setting}
+    return {key: value for key, value in mine.items() if value not in (None, {})}

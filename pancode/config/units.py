@@ -10,10 +10,11 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from node_agent.wire.endpoint import machine_of
 from node_agent.wire.job import Folders, Reasoning, ReportFiles, checked_folder
+from pancode.kernel.declared import MOST_BYTES, MOST_MS
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import find_nearest, label_word
 from pancode.kernel.shell_words import split_words
-from pancode.runs.options import MOST_BYTES, MOST_MS, is_gpu_count
+from pancode.runs.options import is_gpu_count
 
 
 class SecretShownError(ValueError):

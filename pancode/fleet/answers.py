@@ -88,8 +88,9 @@ class NodeShape(TypedDict):
     problems: list[ProblemShape]
 
 
-class TargetShape(TypedDict):
-    """An SSH server and how to log in there. `hops`: the jump hosts in order; `proxy`: ProxyCommand."""
+class TargetShape(TypedDict, total=False):
+    """An SSH server and how to log in there. `hops`: the jump hosts in order; `proxy`: ProxyCommand. What an
+    older version did not write is missing."""
 
     alias: str
     host: str
@@ -106,6 +107,13 @@ class TargetShape(TypedDict):
     algorithms: list[list[str]]
     warnings: list[str]
     """SSH settings of this alias that are not applied, each with the consequence."""
+    key_name: str
+    known_hosts: list[str] | None
+    revoked: str
+    accepts: str
+    connect_s: float | None
+    refers: bool
+    lacks: list[str]
 
 
 class ReachShape(TypedDict):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median_low
-from typing import Any
+from typing import cast
 
 from node_agent.wire.node import GpuLoad, Heartbeat, NodeFacts, NodeProblem, ProblemCode, RuntimeFact
 from pancode import __version__
@@ -26,11 +26,11 @@ from pancode.fleet.answers import (
     RoomRow,
     RunningShape,
     SlotsShape,
-    TargetShape,
     TroubleShape,
 )
 from pancode.fleet.model_service import endpoint_shape
 from pancode.fleet.place import Reach
+from pancode.kernel.declared import from_json, to_json
 from pancode.kernel.formatting import count_noun, format_bytes
 from pancode.kernel.names import not_found
 from pancode.kernel.node import (
@@ -48,6 +48,7 @@ from pancode.kernel.node import (
 )
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import GpuHold, Node, Run, Setting
+from pancode.kernel.values import replace
 from pancode.runs.core import Core, open_leases
 from pancode.runs.life.case import holds_slot
 from pancode.runs.placement import breaker_service
@@ -241,13 +242,17 @@ def get_node(core: Core, name: str) -> NodeDetail:
         view = core.view_of(found)
         views = core.views(tx)
         shape = _make_node(core, tx, view, _judge_node_clocks(core, tx, views), newest_of(views))
+    # What SSH has never reached has no target.
+    never = {"alias": "", "host": "", "port": 0, "user": ""}
+    never |= dict.fromkeys(("identities", "hops", "proxy", "warnings"), ())
+    reach = from_json(Reach, {"target": {}, **found.target})
     facts: MachineFacts | None = None
     if view.last is not None:
         inventory = view.last.heartbeat.facts.model_dump(mode="json", exclude={"variables"})
         facts = separate_advice({**found.facts, **inventory})
     return {
         **shape,
-        "target": reach_shape(Reach.made_of({"target": {}, **found.target})),
+        "target": cast("ReachShape", to_json(replace(reach, target={**never, **reach.target}))),
         "tag": found.tag,
         "public_key": found.public_key,
         "added_at": format_iso(found.added_ms),
@@ -257,42 +262,6 @@ def get_node(core: Core, name: str) -> NodeDetail:
         "facts": facts,
         "session": None if view.last is None else view.last.heartbeat.session,
         "heartbeat": None if view.last is None else view.last.heartbeat.seq,
-    }
-
-
-def reach_shape(reach: Reach) -> ReachShape:
-    """Return how the node is reached."""
-    return {
-        "target": _make_target(reach.target),
-        "pins": dict(reach.pins),
-        "local": reach.local,
-        "local_home": reach.local_home,
-        "node_home": reach.node_home,
-        "uid": reach.uid,
-        "installed_home": reach.installed_home,
-        "is_twin": reach.is_twin,
-        "fleet_key": reach.fleet_key,
-        "halted": reach.halted,
-    }
-
-
-def _make_target(data: Mapping[str, Any]) -> TargetShape:
-    """Return the target, with defaults for fields that an older version did not write."""
-    return {
-        "alias": data.get("alias", ""),
-        "host": data.get("host", ""),
-        "port": data.get("port", 0),
-        "user": data.get("user", ""),
-        "identities": list(data.get("identities", ())),
-        "certificates": list(data.get("certificates", ())),
-        "identities_only": data.get("identities_only", False),
-        "agent_path": data.get("agent_path"),
-        "hops": [_make_target(hop) for hop in data.get("hops", ())],
-        "proxy": list(data.get("proxy", ())),
-        "family": data.get("family", "any"),
-        "bind_address": data.get("bind_address"),
-        "algorithms": [list(pair) for pair in data.get("algorithms", ())],
-        "warnings": list(data.get("warnings", ())),
     }
 
 

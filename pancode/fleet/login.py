@@ -18,6 +18,7 @@ from pancode.fleet.ssh.reach import login_for, pins_of, target_of
 from pancode.fleet.ssh.remote import Completed, Remote
 from pancode.fleet.ssh.target import AGENT, with_agent
 from pancode.fleet.ssh.terminal import attach
+from pancode.kernel.declared import from_json
 from pancode.kernel.errors import UnavailableError, UsageError
 from pancode.kernel.names import must_be_hideable
 
@@ -53,7 +54,7 @@ exec "$python" -I -S -B "$home/current/start.py" "$verb" --home "$home" "$@"
 def log_in(name: str, target: Mapping[str, Any], runtime: str, environ: Mapping[str, str]) -> int:
     """Log in to a runtime on a node; return the exit status. `target`: how the coordinator reaches the
     node."""
-    reach = Reach.made_of(target)
+    reach = from_json(Reach, target)
     if not at_terminal():
         raise UsageError(
             "a login needs a terminal",
@@ -74,7 +75,7 @@ def at_terminal() -> bool:
 def open_shell(target: Mapping[str, Any], folder: str, session: str, environ: Mapping[str, str]) -> bool:
     """Open a shell in this folder of a node until it ends; return whether the user has left it for good.
     UnavailableError if the folder or a terminal there is not available."""
-    status = _run_attached(Reach.made_of(target), ("sh", "-c", ENTER, "pancode", folder, session), environ)
+    status = _run_attached(from_json(Reach, target), ("sh", "-c", ENTER, "pancode", folder, session), environ)
     if status not in (0, STAYED):
         fix = "run the same command again"
         raise UnavailableError(
@@ -99,7 +100,7 @@ def _run_attached(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str
 
 def describe_remotes(target: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """Return what a user's own ssh and remote editors need to connect to the node."""
-    reach = Reach.made_of(target)
+    reach = from_json(Reach, target)
     if reach.local:
         return {"host": None, "ssh": f"cd {shlex.quote(folder)}", "code": shlex.join(["code", folder])}
     place = target_of(reach)
@@ -154,7 +155,7 @@ def _on(
 ) -> tuple[int, bytes, bytes]:
     """Return exit status, output and errors of a verb of the node agent. UnavailableError if no node agent
     runs there."""
-    reach = Reach.made_of(target)
+    reach = from_json(Reach, target)
     if reach.installed_home is None:
         raise UnavailableError(f"node {name} has never been started", fix=f"pancode fleet up {name}")
     argv = ("sh", "-c", OPEN, "pancode", reach.installed_home, *words)

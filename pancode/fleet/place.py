@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from pancode.kernel.declared import from_json, to_json
 from pancode.kernel.errors import ConfigError
 from pancode.kernel.records import Node
 
@@ -107,22 +108,12 @@ class Reach:
     halted: bool = False
     """Whether a user has stopped the node agent: then only a user can start it again."""
 
-    def data(self) -> dict[str, object]:
-        """Return the value in the form of the ledger's row."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {**plain, "target": dict(self.target), "pins": dict(self.pins)}
-
     @classmethod
     def of(cls, node: Node) -> Reach:
         """Return the value from the node's ledger row."""
-        return cls.made_of(node.target)
-
-    @classmethod
-    def made_of(cls, data: Mapping[str, Any]) -> Reach:
-        """Return the value from plain JSON; a field that an older version did not write has its default."""
-        return cls(**{f.name: data[f.name] for f in fields(cls) if f.name in data})
+        return from_json(cls, node.target)
 
 
 def change_reach(node: Node, **changes: Any) -> Node:
     """Return the node with these fields of `Reach` changed."""
-    return replace(node, target=replace(Reach.of(node), **changes).data())
+    return replace(node, target=to_json(replace(Reach.of(node), **changes)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from dataclasses import is_dataclass
+from typing import Any, Generic, TypeVar, get_args
 from urllib.parse import quote
 
+from pancode.kernel.declared import from_json
 from pancode.kernel.errors import UsageError
 
 A = TypeVar("A")
@@ -31,7 +33,15 @@ class Route(str, Generic[A]):
         parts = [
             quote(check_name(left.pop(0)), safe="") if part[:1] == "{" else part for part in path.split("/")
         ]
-        return Route(f"{method} {'/'.join(parts)}")
+        made = Route[A](f"{method} {'/'.join(parts)}")
+        vars(made).update(vars(self))
+        return made
+
+    def read(self, answer: Any) -> Any:
+        """Return the answer, given as JSON, as its type: a dataclass, or the JSON itself."""
+        kind: Any = next(iter(get_args(vars(self).get("__orig_class__"))), None)
+        is_declared = is_dataclass(kind)
+        return from_json(kind, answer) if is_declared else answer
 
 
 def path_in(route: str) -> str:

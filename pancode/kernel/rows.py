@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from types import NoneType
-from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar, get_type_hints
 
 from node_agent.wire.skill import JobSkill
+from pancode.kernel.declared import make_reader, to_json
 from pancode.kernel.values import make_value, replace
 
 EnvelopeText = Annotated[str, "envelope"]
@@ -83,38 +83,15 @@ def dump_facets(facets: Iterable[Facet]) -> dict[str, object]:
     every = (
         (one, key, default) for one in facets for key, (_, default) in _list_readers(type(one))[0].items()
     )
-    return {key: _dump_value(value) for one, key, default in every if (value := getattr(one, key)) != default}
+    return {key: to_json(value) for one, key, default in every if (value := getattr(one, key)) != default}
 
 
-_Read = Callable[[Any], Any]
+_KNOWN: dict[type[Facet], tuple[Mapping[str, tuple[Callable[[Any], Any], object]], Any]] = {}
 
 
-_KNOWN: dict[type[Facet], tuple[Mapping[str, tuple[_Read, object]], Any]] = {}
-
-
-def _list_readers(kind: type[Facet]) -> tuple[Mapping[str, tuple[_Read, object]], Any]:
+def _list_readers(kind: type[Facet]) -> tuple[Mapping[str, tuple[Callable[[Any], Any], object]], Any]:
     """Return the reader function and the default of each key, and the facet with only defaults."""
     if kind not in _KNOWN:
         hints, none = get_type_hints(kind), kind()
-        _KNOWN[kind] = {name: (_make_reader(hints[name]), getattr(none, name)) for name in hints}, none
+        _KNOWN[kind] = {name: (make_reader(hints[name]), getattr(none, name)) for name in hints}, none
     return _KNOWN[kind]
-
-
-def _make_reader(hint: Any) -> _Read:
-    """Return a function that makes a value of this type from plain JSON."""
-    kind = get_origin(hint) or hint
-    items = [_make_reader(one) for one in get_args(hint) if one is not NoneType]
-    if kind is tuple:
-        return lambda stored: tuple(map(items[0], stored))
-    if is_dataclass(kind):
-        reads, make = {name: _make_reader(one) for name, one in get_type_hints(kind).items()}, hint
-        return lambda stored: make(**{key: reads[key](stored[key]) for key in stored if key in reads})
-    return items[0] if NoneType in get_args(hint) else lambda stored: stored
-
-
-def _dump_value(value: object) -> object:
-    if isinstance(value, tuple):
-        return [_dump_value(one) for one in value]
-    if is_dataclass(value):
-        return {one.name: _dump_value(getattr(value, one.name)) for one in fields(value)}
-    return dict(value) if isinstance(value, Mapping) else value

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from pancode.kernel.declared import from_json
 from pancode.kernel.errors import PancodeError, UnavailableError, WorkspaceError
 from pancode.kernel.ports import Grouping
 from pancode.kernel.records import Action, ActionKind, EndedRun, Run, RunState
@@ -115,9 +116,9 @@ def way_of(run: Run, action: Action) -> LandWay:
     """Return how to land: as a user requested, as for the run whose conflict was resolved, or as for a
     dispatch. A resolution is newer than approvals of the conflicting change: these do not apply to it."""
     if by_hand(action):
-        return LandWay.of_row(action.detail)
+        return from_json(LandWay, action.detail)
     if resolves := Lineage.of(run).resolves:
-        return LandWay.of_row(resolves["way"]).without_yes()
+        return from_json(LandWay, resolves["way"]).without_yes()
     return LandWay(by=f"{run.created_by} (dispatch --land)")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from node_agent.wire.failure import Outcome
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import Action, ActionKind, Run, RunState
@@ -91,7 +92,7 @@ class LandingAsked(Signal):
             raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")
         if self.way.approves:
             must_wait(run, made.case.action(ActionKind.USER), ItemKind.LANDING)
-        row = {**_place(run), **self.way.to_row()}
+        row = {**_place(run), **to_json(self.way)}
         if waits is not None and WRITES in waits.detail:  # The landing may already have written the change.
             row[WRITES] = waits.detail[WRITES]
         if waits is not None and waits.detail == row:

@@ -26,6 +26,7 @@ from pancode.git.landings import (
     message_of,
     trailers_of,
 )
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import UsageError, WorkspaceError
 from pancode.kernel.records import Run
 from pancode.kernel.states import How
@@ -124,7 +125,7 @@ def make_resolve_request(
             "origin": state.ours,
             "marked": state.commit,
             "files": list(state.files),
-            "way": way.to_row(),
+            "way": to_json(way),
             "trailers": list(trailers_of(old)),
         },
         resume={},

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
 from pancode.git.pull_state import PullPlace, PullState
+from pancode.kernel.declared import from_json
 from pancode.kernel.records import Run
 from pancode.kernel.rows import Record, Table
 
@@ -88,23 +89,10 @@ class PullItem:
     text: str = ""
     is_sent: bool = False
 
-    def to_row(self) -> dict[str, object]:
-        """Return the item as the ledger stores it."""
-        return {**asdict(self), "kind": self.kind.value}
-
 
 def items_of(pull: WatchedPull) -> tuple[PullItem, ...]:
     """Return the items of the pull request, oldest first."""
-    return tuple(
-        PullItem(
-            str(row["id"]),
-            PullItemKind(str(row["kind"])),
-            str(row["title"]),
-            str(row["text"]),
-            bool(row["is_sent"]),
-        )
-        for row in pull.items
-    )
+    return tuple(from_json(PullItem, row) for row in pull.items)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from node_agent.wire.failure import Outcome
 from pancode.agents.prompts import digest_of, present_material
 from pancode.git.pull_state import CheckResult, PullRemark, PullState, PullStatus, ReviewVerdict
+from pancode.kernel.declared import to_json
 from pancode.kernel.formatting import count_noun, escape_line, reveal_invisible
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
@@ -92,7 +93,7 @@ def note_reading(pull: WatchedPull, why: str) -> WatchedPull:
 
 def with_items(pull: WatchedPull, items: Sequence[PullItem]) -> WatchedPull:
     """Return the pull request with these items."""
-    return replace(pull, items=tuple(one.to_row() for one in items))
+    return replace(pull, items=tuple(map(to_json, items)))
 
 
 def _list_items(state: PullState, rules: PullRules) -> Iterator[PullItem]:

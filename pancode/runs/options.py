@@ -6,30 +6,30 @@ name of an option's type (such as `Money`) in its own table of parsers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+from pancode.kernel.declared import (
+    Commands,
+    Count,
+    Duration,
+    Gpus,
+    Labels,
+    Money,
+    Name,
+    Size,
+    Value,
+    value,
+    values_of,
+)
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from node_agent.wire.job import Reasoning
     from node_agent.wire.policy import Mode, NetworkAccess, Safety
 
-    Money: TypeAlias = Decimal
-Name: TypeAlias = str
 ModelName: TypeAlias = str
 RuntimeName: TypeAlias = str
-Count: TypeAlias = int
-Duration: TypeAlias = int
-"""Milliseconds."""
-Size: TypeAlias = int
-"""Bytes."""
-Gpus: TypeAlias = str
-"""A whole number, or `all`; 0: reserve none, although a default asks for some."""
-Labels: TypeAlias = Mapping[str, str]
-Commands: TypeAlias = tuple[str, ...]
 Paths: TypeAlias = tuple[str, ...]
 
 ALL_GPUS, NO_GPUS = "all", "0"
@@ -47,38 +47,14 @@ WHO, WHERE, LIMITS, GATES = "Who works", "Where", "Limits", "Gates and landing"
 ALONE, TASKS, STEPS = ("dispatch",), ("dispatch", "batch", "race"), ("dispatch", "batch", "race", "chain")
 """The commands that have an option; `schedule add` has the same options as `dispatch`."""
 EVERY = (*STEPS, "chat")
-MOST_MS, MOST_BYTES = 365 * 86_400_000, 2**50
-"""The longest duration in milliseconds, and the largest size in bytes, that a user may give."""
-_BOUNDS = {"Count": (1, 10**9), "Duration": (1, MOST_MS), "Size": (1, MOST_BYTES)}
-_SPOKEN = {MOST_MS: "365d", MOST_BYTES: "1048576GiB"}
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class Option(Value):
     """The declaration of one option of a dispatch."""
 
-    name: str
-    """The option's key in the API, and in a request."""
-    kind: str
-    """The name of the option's type."""
-    default: Any
-    help: str
-    value: str
-    """The placeholder for the option's value in the help."""
-    under: str
+    under: str = LIMITS
     """The option's heading in the help."""
-    example: str = ""
-    """An example of a value, as it is typed."""
-    flags: tuple[str, ...] = ()
-    """The option's names on the command line; empty: derived from `key`."""
-    key: str = ""
-    """The option's key in workflow files, if it differs from the name."""
-    least: int | None = None
-    most: int | None = None
-    words: tuple[str, ...] = ()
-    """The only allowed values; empty: any."""
-    complete: str = ""
-    """The function of `interfaces/cli/completions.py` that completes the option's value."""
     commands: tuple[str, ...] = EVERY
     kept: str | None = None
     """The path of its value in a run or its facet `GateTerms`, for `runs retry`; None: its name; empty: it is
@@ -88,38 +64,9 @@ class Option:
     tool: str = ""
     """The description for models that use the MCP server; empty: none of its tools has the option."""
 
-    @property
-    def word(self) -> str:
-        """Return the option's name in workflow files, also its parameter name on the command line."""
-        return self.key or self.name
 
-    @property
-    def flag(self) -> str:
-        return self.flags[0] if self.flags else f"--{self.word.replace('_', '-')}"
-
-    @property
-    def bounds(self) -> tuple[int, int] | None:
-        """Return the lowest and the highest allowed number; None: the option is not a number."""
-        if self.kind not in _BOUNDS:
-            return None
-        least, most = _BOUNDS[self.kind]
-        return least if self.least is None else self.least, most if self.most is None else self.most
-
-    @property
-    def most_spoken(self) -> str:
-        """Return the highest allowed number, as a user would write it."""
-        most = self.bounds[1] if self.bounds is not None else 0
-        return _SPOKEN.get(most, f"{most}")
-
-
-def option(help: str, value: str = "", *, under: str = LIMITS, default: object = None, **more: Any) -> Any:
-    """Return a field of `WorkOptions` with the metadata of an `Option`."""
-    about = {"default": default, "help": help, "value": value, "under": under, **more}
-    return field(metadata=about, **({"default_factory": dict} if default == {} else {"default": default}))
-
-
-_who, _where = partial(option, under=WHO), partial(option, under=WHERE)
-_limit, _gate = partial(option, commands=ALONE), partial(option, under=GATES, commands=TASKS)
+_who, _where = partial(value, under=WHO), partial(value, under=WHERE)
+_limit, _gate = partial(value, commands=ALONE), partial(value, under=GATES, commands=TASKS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,14 +126,14 @@ class WorkOptions:
         tool="git: the repository with its uncommitted changes; none: an empty directory; or, not in a "
         "batch or race, a workspace of the user by its name (see workspaces)",
     )
-    budget: Money | None = option(
+    budget: Money | None = value(
         "The most USD that the run may cost in all its attempts; for a chat, the session.",
         "USD",
         kept="limits.usd",
         tool="most USD of a run: 0.75",
         is_common=True,
     )
-    timeout_ms: Duration | None = option(
+    timeout_ms: Duration | None = value(
         "Let the run last at most this long.",
         "D",
         example="15m",
@@ -207,7 +154,7 @@ class WorkOptions:
     max_requests: Count | None = _limit(
         "Allow at most this many model calls in each attempt.", "N", kept="limits.requests"
     )
-    max_tokens: Count | None = option(
+    max_tokens: Count | None = value(
         "Allow at most this many tokens in each attempt.",
         "N",
         most=10**12,
@@ -259,7 +206,7 @@ class WorkOptions:
         most=1000,
         commands=STEPS,
     )
-    attempts: Count | None = option(
+    attempts: Count | None = value(
         "The most attempts after any failures (default: by the cause; see the reference page on failures).",
         "N",
         most=10,
@@ -308,7 +255,7 @@ class WorkOptions:
         commands=ALONE,
     )
     untested: bool = _who("Use a local model that has not passed its test.", default=False)
-    land: bool = option(
+    land: bool = value(
         "Land the change when the run is done, even if nobody waits for the result.",
         default=False,
         kept="",
@@ -316,7 +263,7 @@ class WorkOptions:
         under=GATES,
         is_common=True,
     )
-    ask: bool = option(
+    ask: bool = value(
         "Require a user's approval before the run starts; this can also grant an exception from a "
         "budget or rule.",
         default=False,
@@ -327,7 +274,5 @@ class WorkOptions:
     )
 
 
-OPTIONS: Mapping[str, Option] = {
-    one.name: Option(one.name, str(one.type).partition(" ")[0], **one.metadata) for one in fields(WorkOptions)
-}
+OPTIONS = values_of(WorkOptions, Option)
 """All options by name, in the order of the help."""

@@ -6,23 +6,16 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import TypeAlias
 
+from pancode.kernel.declared import Gpus, Labels, Money, Name, Size, Value, value, values_of
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.names import not_found
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _ISSUE = re.compile(r"([A-Za-z][A-Za-z0-9]{0,31})-[0-9]{1,12}")
-SETTING_OF = {
-    "agent": "dispatch.agent",
-    "require": "dispatch.require",
-    "gpus": "dispatch.gpus",
-    "gpu_memory": "dispatch.gpu_memory",
-    "budget": "budget.per_run",
-    "verify": "verify",
-}
-"""The setting that each default of a project replaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,47 +27,86 @@ class LabelRule:
     budget: Decimal | None = None
     """The budget of a run in USD; it cannot exceed the project's general limit for a run."""
 
-    def said(self) -> dict[str, str]:
-        """Return the choices of the label, as settings and interfaces write them."""
-        return {name: f"{one}" for name, one in asdict(self).items() if one is not None}
+
+Fact: TypeAlias = str
+Prefix: TypeAlias = str
+Names: TypeAlias = tuple[str, ...]
+Logins: TypeAlias = tuple[str, ...]
+Gates: TypeAlias = tuple[tuple[str, ...], ...]
+LabelRules: TypeAlias = Mapping[str, LabelRule]
 
 
 @dataclass(frozen=True, slots=True)
 class NamedProject:
-    """One project. `path`: its repository on the coordinator's computer; `remote`: that repository's URL, by
-    which a clone is recognized as the same project. None: the project does not set the field.
+    """One project. None: the project does not set the field."""
 
-    `prefix`: for example MIN, as in the issue MIN-123. `linear_id`, `linear_name`: the project in Linear.
-    `tracker`: where its issues are, as `github:OWNER/REPO`. Work on an open issue with the label `work_label`
-    begins automatically if one of `work_people`, by their logins there (Linear: addresses), is its assignee
-    or author; without both settings it never does. `labels`: what a label of an issue chooses, by label.
-    `prd`: the file below the project's top folder that describes the product; empty: PanCode searches for it.
-    `pull_people`: logins of the forge whose reviews and comments on pull requests count; `pull_follow`:
-    whether new pull requests are followed; `pull_merge`: whether one that they approved is merged.
-    """
+    name: Name = value("The project's name (default: the directory's name).", "NAME")
+    path: str = value(default="")
+    """A directory in its repository, on the coordinator's computer."""
+    remote: Fact = value(default="")
+    """The repository's URL, by which a clone is recognized as the same project."""
+    agent: Name | None = value("Its agent, if a dispatch names none.", setting="dispatch.agent")
+    require: Labels = value(
+        "Use only nodes with this label; may be repeated.",
+        "KEY=VALUE",
+        default={},
+        setting="dispatch.require",
+    )
+    budget: Money | None = value("Maximum cost of a run.", "USD", setting="budget.per_run")
+    gpus: Gpus | None = value("GPUs that a run reserves; 0: none.", "N|all", setting="dispatch.gpus")
+    gpu_memory: Size | None = value(
+        "Least memory of each GPU.", "S", example="24g", setting="dispatch.gpu_memory"
+    )
+    verify: Gates | None = value(
+        "Its gates, in place of the repository's; may be repeated.", "CMD", setting="verify"
+    )
+    prefix: Prefix = value("Prefix of its issues, such as MIN for MIN-123.", "P", default="")
+    linear_id: Fact = value("The id of the project in Linear.", "ID", default="")
+    linear_name: Fact = value("The name of the project in Linear.", "NAME", default="")
+    tracker: Fact = value(
+        "The issue tracker: github:OWNER/REPO, gitlab:GROUP/REPO, linear:TEAM.", "TRACKER", default=""
+    )
+    work_label: Fact = value(
+        "Start issues with this label automatically, if a --work-person has or wrote them.",
+        "LABEL",
+        default="",
+    )
+    work_people: Names = value(
+        "Who may start work by an issue: a login, in Linear an email address; may be repeated.",
+        "WHO",
+        key="work_person",
+        default=(),
+    )
+    labels: LabelRules = value(
+        "What a label of an issue selects; may be repeated; replaces all earlier rules.",
+        "'LABEL=agent=A node=N budget=USD'",
+        key="label",
+        default={},
+    )
+    prd: Fact = value("File with its goal (default: docs/PRD.md, PRD.md).", "PATH", default="")
+    """Below its top; empty: PanCode searches for it."""
+    pull_people: Logins = value(
+        "Whose remarks on pull requests count: a login of the forge; may be repeated; none: nobody.",
+        "LOGIN",
+        key="pull_person",
+        default=(),
+    )
+    pull_follow: bool = value(
+        "Send failed checks and remarks on pull requests to the agent.",
+        flags=("--pull-follow/--no-pull-follow",),
+        default=False,
+    )
+    pull_merge: bool = value(
+        "Merge what a --pull-person approved once its checks pass.",
+        flags=("--pull-merge/--no-pull-merge",),
+        default=False,
+    )
 
-    name: str
-    path: str
-    remote: str = ""
-    agent: str | None = None
-    require: Mapping[str, str] = field(default_factory=dict)
-    budget: Decimal | None = None
-    """The most that a run may cost, in USD."""
-    gpus: str | None = None
-    gpu_memory: int | None = None
-    """The least memory of each reserved GPU, in bytes."""
-    verify: tuple[tuple[str, ...], ...] | None = None
-    prefix: str = ""
-    linear_id: str = ""
-    linear_name: str = ""
-    tracker: str = ""
-    work_label: str = ""
-    work_people: tuple[str, ...] = ()
-    labels: Mapping[str, LabelRule] = field(default_factory=dict)
-    prd: str = ""
-    pull_people: tuple[str, ...] = ()
-    pull_follow: bool = False
-    pull_merge: bool = False
+
+PROJECT = values_of(NamedProject, Value)
+"""The values of a project by name."""
+CHANGES = {name: replace(one, default=None) for name, one in PROJECT.items() if one.help and name != "name"}
+"""The values that a request may change, beside the project's name and its path; each may be omitted."""
 
 
 def project_name(text: str) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar
-
-from pydantic import BaseModel, Field, create_model
+from typing import Any
 
 from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety
@@ -17,6 +15,7 @@ from pancode.agents.models import VendorList
 from pancode.agents.tiers import ModelTier
 from pancode.budget.books import NO_CEILING, ZERO, Ceilings, counted_usd, subtract_amount
 from pancode.budget.track_record_rules import EXPLORE, ExpectedWork
+from pancode.kernel.declared import to_json
 from pancode.kernel.node import NodeView
 from pancode.kernel.records import Balance
 from pancode.kernel.rows import NO_SKILLS as NO_SKILLS
@@ -24,10 +23,8 @@ from pancode.kernel.rows import GivenSkills as GivenSkills
 from pancode.kernel.states import How, LandRule
 from pancode.kernel.values import replace
 from pancode.kernel.visitors import Confined, find_limits
-from pancode.runs.options import OPTIONS, Option, WorkOptions
+from pancode.runs.options import OPTIONS, WorkOptions
 from pancode.runs.placement.breakers import EndedTries
-
-M = TypeVar("M", bound=BaseModel)
 
 FILES = ("git", "none")
 """Allowed values of `--workspace` besides the name of a workspace."""
@@ -280,15 +277,7 @@ _FORMER = {"max_attempts": "attempts"}
 def dump_request(request: DispatchRequest) -> dict[str, object]:
     """Return the request as JSON values, without `created_by`."""
     values = {name: getattr(request, name) for name in _DEFAULTS if name != "created_by"}
-    return {name: _dump_value(value) for name, value in values.items() if value != _DEFAULTS[name]}
-
-
-def _dump_value(value: object) -> object:
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, tuple):
-        return list(value)
-    return dict(value) if isinstance(value, Mapping) else value
+    return {name: to_json(value) for name, value in values.items() if value != _DEFAULTS[name]}
 
 
 def request_from(data: Mapping[str, object], by: str) -> DispatchRequest:
@@ -307,39 +296,6 @@ def _parse_value(name: str, value: object) -> object:
     if value is not None and kind in _TYPED:
         return _TYPED[kind](value)
     return tuple(value) if isinstance(value, list) else value
-
-
-def with_options(types: Mapping[str, Any], *, in_file: bool = False) -> Callable[[type[M]], type[M]]:
-    """Return a decorator that adds options to a request model. `types`: the annotation for each option type.
-
-    In a file, an option's key is its name on the command line, and bounds are checked on reading. In a
-    request they are only declared and checked later (`check_options`), with errors that name the flag.
-    """
-
-    def made(model: type[M]) -> type[M]:
-        declared: dict[str, Any] = {}
-        for one in OPTIONS.values():
-            default = None if in_file and one.kind != "Labels" else one.default
-            read = _add_bounds(one, types[one.kind], in_file=in_file)
-            declared[one.word if in_file else one.name] = (
-                read | None if default is None else read,
-                Field(default=default, description=one.help),
-            )
-        about: Any = {"__module__": model.__module__, "__doc__": model.__doc__}
-        return create_model(model.__name__, __base__=model, **about, **declared)
-
-    return made
-
-
-def _add_bounds(one: Option, read: Any, *, in_file: bool) -> Any:
-    if one.words:
-        told = Field(json_schema_extra={"enum": list(one.words)})
-        return Literal[one.words] if in_file else Annotated[read, told]
-    if one.bounds is None or (in_file and one.kind != "Count"):
-        return read
-    least, most = one.bounds
-    told = Field(json_schema_extra={"minimum": least, "maximum": most})
-    return Annotated[read, Field(ge=least, le=most) if in_file else told]
 
 
 @dataclass(frozen=True, slots=True)
@@ -540,15 +496,3 @@ class LandWay:
         return replace(
             self, gates=True, without_gates=(), with_commands=False, with_secret=False, anyway=False
         )
-
-    def to_row(self) -> dict[str, object]:
-        """Return the value in the form that the ledger stores."""
-        row: dict[str, object] = {one.name: getattr(self, one.name) for one in fields(self)}
-        return row | {"how": self.how.value, "without_gates": list(self.without_gates)}
-
-    @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> LandWay:
-        """Return the value from the form that the ledger stores."""
-        known = {one.name: row[one.name] for one in fields(cls) if one.name in row}
-        without = tuple(known.get("without_gates", ()))
-        return cls(**{**known, "how": How(known.get("how", How.SQUASH)), "without_gates": without})

@@ -11,6 +11,7 @@ from typing import Any
 from pancode.fleet.login import environ_of, session_to
 from pancode.fleet.place import Reach
 from pancode.fleet.ssh.remote import Remote
+from pancode.kernel.declared import from_json
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.skills.copy_requests import SkillsAsked
 from pancode.skills.node_copies import ACT_S, act_on, answer_of, argv_in, exchange_copies, program_and
@@ -37,7 +38,7 @@ def act_there(
             return {"node": name, "rows": [], "problem": asdict(error.problem())}
 
     async def together() -> list[dict[str, Any]]:
-        reached = {name: Reach.made_of(target) for name, target in nodes.items()}
+        reached = {name: from_json(Reach, target) for name, target in nodes.items()}
         return list(await asyncio.gather(*(one(name, reach) for name, reach in reached.items())))
 
     return asyncio.run(together())

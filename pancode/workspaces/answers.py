@@ -1,11 +1,12 @@
 """The shapes of workspaces and projects in the API."""
 
-from typing import NotRequired
+from dataclasses import dataclass
 
 from typing_extensions import TypedDict
 
 from pancode.config.answers import ChangeAnswer
 from pancode.kernel.route import Route
+from pancode.runs.project_rules import NamedProject
 
 
 class WorkspaceShape(TypedDict):
@@ -82,36 +83,19 @@ class RemovedWorkspaceAnswer(TypedDict):
     kept: str | None
 
 
-class ProjectShape(TypedDict):
-    name: str
-    path: str
-    remote: str
-    agent: str | None
-    require: dict[str, str]
-    budget: str | None
-    gpus: str | None
-    gpu_memory: int | None
-    verify: list[list[str]] | None
-    prefix: str
-    linear_id: str
-    linear_name: str
-    tracker: str
-    work_label: str
-    work_people: list[str]
-    labels: dict[str, dict[str, str]]
-    """For each label of an issue, the agent, node and budget that it selects."""
-    prd: str | None
-    """The current path, below its top, of the file that describes what it is to become; empty: none; null:
-    the list was requested without `prd`, so no folders were read."""
-    pull_people: list[str]
-    pull_follow: bool
-    pull_merge: bool
-    there: bool
-    notes: NotRequired[list[str]]
+@dataclass(frozen=True, slots=True)
+class ProjectShape(NamedProject):
+    """A project. `prd`: the current path, below its top, of the file that describes what it is to become;
+    empty: none, or the list was requested without `prd`. `there`: whether its path is a repository. `notes`:
+    what the user should know of the change that was just made."""
+
+    there: bool = False
+    notes: tuple[str, ...] = ()
 
 
-class ProjectsAnswer(TypedDict):
-    projects: list[ProjectShape]
+@dataclass(frozen=True, slots=True)
+class ProjectsAnswer:
+    projects: tuple[ProjectShape, ...]
 
 
 class PrdAnswer(TypedDict):

@@ -32,8 +32,7 @@ USES = {
     ("pancode/runs/retry.py", "max_tokens"),  # a program of one's own has counted none
     ("pancode/workflows/rounds.py", "verify_retries"),  # the round after a failed gate takes its place
     ("pancode/sessions/routes/fleet_tools.py", "gpu_memory"),  # offered with one tool alone
-    ("pancode/workspaces/routes/projects.py", "gpu_memory"),  # a default of a project
-    ("pancode/workspaces/commands/projects.py", "gpu_memory"),
+    ("pancode/workspaces/commands/projects.py", "gpu_memory"),  # a default of a project
     ("pancode/runs/commands/runs.py", "wrap_up"),  # how many calls of a run were the last one
 }
 WAITS = (
@@ -43,7 +42,7 @@ WAITS = (
 )
 """Their `timeout_ms` is how long an answer is waited for."""
 PLANTED = """
-    planted: Count | None = option(
+    planted: Count | None = value(
         "A planted option.", "N", most=9, kept="limits.planted", tool="an option that is planted"
     )
 """

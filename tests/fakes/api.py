@@ -11,10 +11,14 @@ import pytest
 
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.client import Client, LogPart, ServerEvent, path_of
-from pancode.kernel.route import path_in
+from pancode.kernel.route import Route, path_in
 
 Json = dict[str, Any]
 PIECE = 65_536
+
+
+def _read(path: str, answer: Any) -> Any:
+    return path.read(answer) if isinstance(path, Route) else answer
 
 
 class FakeApi(Client):
@@ -40,11 +44,11 @@ class FakeApi(Client):
         return self
 
     def get(self, path: str, **query: object) -> Any:
-        return self._told("GET", path_in(path), query)
+        return _read(path, self._told("GET", path_in(path), query))
 
     def post(self, path: str, body: Json | None = None, wait_s: float = 0, key: str = "") -> Any:
         self.keys.append(key)
-        return self._told("POST", path_in(path), body or {})
+        return _read(path, self._told("POST", path_in(path), body or {}))
 
     def post_work(self, path: str, body: Json, told: object, wait_s: float = 0, key: str = "") -> Any:
         return self.post(path, body, key=key)

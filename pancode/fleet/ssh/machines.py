@@ -32,6 +32,7 @@ from pancode.fleet.ssh.revoked import refuse_revoked
 from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
 from pancode.fleet.ssh.target import Target, in_session, resolve_target
 from pancode.fleet.ssh.tunnel import choose_folders
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import ConflictError, NotFoundError, PancodeError, RefusedError, UsageError
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Node
@@ -232,7 +233,7 @@ class Machines:
         def pin(node: Node) -> Node:
             reach = Reach.of(node)
             fresh = reach_to(found.target, {**pins_of(reach), **found.pins})
-            return replace(node, target=replace(reach, target=fresh.target, pins=fresh.pins).data())
+            return replace(node, target=to_json(replace(reach, target=fresh.target, pins=fresh.pins)))
 
         inventory.change(self.core, name, pin)
         self.core.live.record_trust(
@@ -248,7 +249,7 @@ class Machines:
         slots, least = self._bringup.settings.slots, self._bringup.settings.least
         if spec.slots is not None:
             slots, least = spec.slots, spec.least
-        return Node(spec.name, self.core.wall_ms(), reach.data(), dict(spec.labels), slots, least=least)
+        return Node(spec.name, self.core.wall_ms(), to_json(reach), dict(spec.labels), slots, least=least)
 
     def _this_machine(self, spec: NodeSpec) -> Node:
         """Return the node for this machine, which is reached through PanCode's own SSH server."""

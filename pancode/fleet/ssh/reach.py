@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from pancode.fleet.place import Reach
 from pancode.fleet.ssh.credentials import SshLogin
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.target import Target
+from pancode.kernel.declared import from_json, to_json
 
 NO_VARIABLES: Mapping[str, str] = {}
 
@@ -18,34 +18,17 @@ NO_VARIABLES: Mapping[str, str] = {}
 def reach_to(target: Target, pins: Mapping[str, HostKey] | None = None, **output: Any) -> Reach:
     """Return how to reach this target, as `Reach`; `output`: its further fields."""
     lines = {endpoint: key.line for endpoint, key in (pins or {}).items()}
-    return Reach(_target_data(target), lines, **output)
+    return Reach(to_json(target), lines, **output)
 
 
 def target_of(reach: Reach) -> Target:
     """Return the SSH target of the node."""
-    return _target_from(reach.target)
+    return from_json(Target, reach.target)
 
 
 def pins_of(reach: Reach) -> dict[str, HostKey]:
     """Return the accepted host keys, by host and port."""
     return {endpoint: HostKey.parse(line) for endpoint, line in reach.pins.items()}
-
-
-def _target_data(target: Target) -> dict[str, object]:
-    data = asdict(target)
-    data["hops"] = [_target_data(hop) for hop in target.hops]
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in data.items()}
-
-
-def _target_from(data: Mapping[str, Any]) -> Target:
-    values = {f.name: data[f.name] for f in fields(Target) if f.name in data}
-    for name in ("identities", "certificates", "proxy", "warnings", "lacks"):
-        values[name] = tuple(values.get(name, ()))
-    files = values.get("known_hosts")
-    values["known_hosts"] = None if files is None else tuple(files)
-    values["algorithms"] = tuple((a, b) for a, b in values.get("algorithms", ()))
-    values["hops"] = tuple(_target_from(hop) for hop in values.get("hops", ()))
-    return Target(**values)
 
 
 def login_for(

@@ -22,6 +22,7 @@ from pancode.interfaces.client.caller import read_environment, stands_in
 from pancode.interfaces.client.caller import work_folder as work_folder
 from pancode.interfaces.client.client import Client, home_here, home_of, place_of, try_get
 from pancode.interfaces.client.remote.place import forget_remote, remote_of
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import (
     ApiError,
     ConfigError,
@@ -97,6 +98,7 @@ class Face:
 
     def show(self, data: Any, words: Callable[[], str]) -> None:
         """Print the result as JSON or in the requested format, else as the text that `words` returns."""
+        data = to_json(data)
         sys.stdout.write(json.dumps(data) + "\n" if self.as_json else self.format_result(data, words))
         sys.stdout.flush()
 

@@ -186,7 +186,7 @@ _END_OF_ROW = "\x1f"
 
 _TONED = {"", "STATE", "OUTCOME", "VERDICT", "GRADE", "LEVEL"}
 """Headings of columns whose values are colored."""
-Row = TypeVar("Row", bound=Mapping[str, Any])
+Row = TypeVar("Row")
 RowColumns = Mapping[str, str | Callable[[Row], object]]
 """Each column's heading, mapped to a field of the row or a function of the row. Fields whose names end in at,
 since or usd are formatted as times or amounts."""
@@ -213,7 +213,7 @@ def format_rows(
 def _read_cell(row: Row, cell: str | Callable[[Row], object]) -> object:
     if not isinstance(cell, str):
         return cell(row)
-    value = row[cell]
+    value = row[cell] if isinstance(row, Mapping) else getattr(row, cell)
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     kind = cell.rpartition("_")[2]

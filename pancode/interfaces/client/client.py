@@ -305,9 +305,9 @@ class Client:
     @overload
     def get(self, path: str, **query: object) -> Any: ...
     def get(self, path: str, **query: object) -> Any:
-        """Return the answer as plain JSON. Raises ApiError for any error answer. An interrupted request is
-        sent again, because a stopping coordinator's socket still accepts requests."""
-        return self._request_json("GET", _add_query(path, query), None)
+        """Return the answer; that of a path as text is plain JSON. Raises ApiError for any error answer. An
+        interrupted request is sent again, because a stopping coordinator's socket still accepts requests."""
+        return _read(path, self._request_json("GET", _add_query(path, query), None))
 
     @overload
     def post(
@@ -317,7 +317,7 @@ class Client:
     def post(self, path: str, body: Json | None = None, wait_s: float = ANSWER_S, key: str = "") -> Any: ...
     def post(self, path: str, body: Json | None = None, wait_s: float = ANSWER_S, key: str = "") -> Any:
         """Like `get`, for a request that changes something. It is only resent with an idempotency `key`."""
-        return self._request_json("POST", path_in(path), body or {}, wait_s, key=key)
+        return _read(path, self._request_json("POST", path_in(path), body or {}, wait_s, key=key))
 
     @overload
     def post_work(
@@ -337,7 +337,7 @@ class Client:
     ) -> Any:
         """Like `post`, without a time limit while the coordinator answers other requests. `report` gets the
         current snapshots repeatedly. Raises SilentError after `wait_s` without any answer."""
-        return self._request_json("POST", path_in(path), body, wait_s, report, key)
+        return _read(path, self._request_json("POST", path_in(path), body, wait_s, report, key))
 
     def raw(self, path: str, **query: object) -> bytes:
         """Return the answer's bytes unchanged."""
@@ -686,6 +686,10 @@ def _check(response: Response, data: bytes) -> None:
         problem = {}
     details = problem if isinstance(problem, dict) else {}
     raise ApiError({"message": f"the coordinator answered with HTTP status {response.status}", **details})
+
+
+def _read(path: str, answer: Any) -> Any:
+    return path.read(answer) if isinstance(path, Route) else answer
 
 
 def _add_query(path: str, query: Mapping[str, object]) -> str:

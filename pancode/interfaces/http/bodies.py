@@ -21,8 +21,9 @@ from pancode.kernel.signature_check import HEADERS, MOST_BYTES, HookCall
 from pancode.kernel.states import GpuRule, How, IdentityVariable
 from pancode.kernel.values import replace
 from pancode.runs.begun_later import LaterWork
+from pancode.runs.declared_models import with_values
 from pancode.runs.options import OPTIONS
-from pancode.runs.request import DispatchRequest, LandWay, request_from, with_options
+from pancode.runs.request import DispatchRequest, LandWay, request_from
 
 B = TypeVar("B", bound="Body")
 Word = Annotated[str, AfterValidator(label_word)]
@@ -72,7 +73,7 @@ _TYPES: Mapping[str, Any] = {
 """The type in a body, by the type name of an option."""
 
 
-@with_options(_TYPES)
+@with_values(OPTIONS, _TYPES)
 class WorkBody(Body):
     """A dispatch: the task and its options; times in milliseconds, money as a decimal string."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from pancode import __version__
 from pancode.interfaces.http.access.idempotency import MOST_CHARS
@@ -52,6 +52,13 @@ _PROBLEM: Json = {
 }
 
 
+class AnswerSchema(GenerateJsonSchema):
+    """An answer that is a dataclass has all its fields, also those with a default."""
+
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        return field["type"] == "dataclass-field" or super().field_is_required(field, total)
+
+
 def build_document(verbs: Sequence[Verb]) -> Json:
     """Return the whole document, as plain JSON."""
     bodies = sorted(
@@ -61,6 +68,7 @@ def build_document(verbs: Sequence[Verb]) -> Json:
     answers, more = TypeAdapter.json_schemas(
         [(verb.name, "serialization", TypeAdapter(verb.answers)) for verb in verbs if _is_json(verb)],
         ref_template=REF,
+        schema_generator=AnswerSchema,
     )
     shapes = {name: shape for (name, _), shape in answers.items()}
     models = {body: read[(body, "validation")] for body in bodies}

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from enum import Enum
 from types import ModuleType
 from typing import Any, TypeVar, get_type_hints
@@ -31,6 +31,7 @@ from pancode.interfaces.http.access.run_rights import refuse_act, run_of
 from pancode.interfaces.http.bodies import Body, Empty, SignedBody, bytes_of, parse_body
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.problems import AsciiJson, response_of
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import PancodeError, RefusedError, UsageError
 from pancode.kernel.names import LAST, find_nearest
 from pancode.kernel.records import Run
@@ -273,12 +274,16 @@ class Verb:
             raise held.refuse()
         if call.key and self.takes_key:
             mark = mark_of(call.who, call.key, f"{self.method} {self.path.format(**call.path)}", call.body)
-            answer = answer_once(context, mark, self.status, lambda: self.answer(context, call))
+            answer = answer_once(context, mark, self.status, lambda: self._answer(context, call))
         else:
-            answer = self.answer(context, call)
+            answer = self._answer(context, call)
         if self.pokes and not isinstance(answer, Response):
             context.poke()
         return answer
+
+    def _answer(self, context: ApiContext, call: ApiCall) -> Any:
+        answer = self.answer(context, call)
+        return to_json(answer) if is_dataclass(answer) else answer
 
     def _carry_out(self, context: ApiContext, call: ApiCall, caller: Address | None) -> tuple[Any, str]:
         """Return the answer and a note for the user (or an empty text). Raises InsideRunError for a run that

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.policy import Isolation, NetworkAccess, find_narrowest
+from pancode.kernel.declared import to_json
 from pancode.kernel.ports import Preview
 from pancode.runs.admission.plan import Plan
 from pancode.runs.answers import DryRunReport, GateShape, NodeFitShape, PreviewShape
@@ -75,7 +76,7 @@ def report_plan(plan: Plan) -> DryRunReport:
         "setup": [list(argv) for argv in plan.setup],
         "cache": list(plan.cache),
         "verify": [list(argv) for argv in plan.gates],
-        "limits": plan.limits.plain(),
+        "limits": to_json(plan.limits),
         "tokens": dict(plan.prompt.tokens),
         "left_out": list(plan.prompt.left_out),
         "notes_of": list(plan.prompt.notes),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from node_agent.wire.job import Reasoning
@@ -17,6 +17,7 @@ from pancode.agents.runtimes import RuntimeKind, model_for
 from pancode.agents.tiers import Tiered
 from pancode.budget.books import Amount
 from pancode.budget.track_record_rules import Exploration
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import with_fix
 from pancode.kernel.ports import SnapshotTaken
 from pancode.kernel.records import NextAttempt, Run, TurnTaking
@@ -56,10 +57,6 @@ class RunLimits:
     processes: int | None = None
     disk_bytes: int | None = None
     turns: int | None = None
-
-    def plain(self) -> dict[str, object]:
-        """Return the limits as JSON values for the ledger, with USD amounts as text."""
-        return {**asdict(self), "usd": None if self.usd is None else f"{self.usd:f}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +358,7 @@ class Plan:
             setup=self.setup,
             cache=self.cache,
             gates=tuple({"name": " ".join(argv), "argv": list(argv)} for argv in self.gates),
-            limits=self.limits.plain(),
+            limits=to_json(self.limits),
             env=self.needs.env,
             secrets=self.secrets,
             depth=request.depth,

@@ -17,6 +17,7 @@ from pancode.agents.prompts import Situation, fit_prompt, tokens_of, window_of
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, model_for, resolve_alias
 from pancode.agents.tiers import Tiered, tier_of
 from pancode.budget.books import Amount
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.formatting import format_usd
 from pancode.runs.admission import request_rules
@@ -336,7 +337,7 @@ def with_other(resolved: Plan, catalogue: Catalogue, passes: Callable[[Plan], bo
                     "asked_model": None if found.ref is None else found.ref.text,
                     "reasoning": None if found.reasoning is None else found.reasoning.value,
                     "prompt": found.prompt.text,
-                    "limits": found.limits.plain(),
+                    "limits": to_json(found.limits),
                 },
             )
     return resolved

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Annotated, Any, TypeVar
 
@@ -12,16 +11,9 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import SectionedCommand
-from pancode.interfaces.cli.parameters import (
-    Label,
-    many,
-    option,
-    parse_duration,
-    parse_label,
-    parse_money,
-    size_of,
-)
-from pancode.runs.options import GATES, LIMITS, OPTIONS, WHERE, WHO, Option
+from pancode.interfaces.cli.declared import collect_values, take_values
+from pancode.interfaces.cli.parameters import option, parse_money
+from pancode.runs.options import GATES, LIMITS, OPTIONS, WHERE, WHO
 
 F = TypeVar("F", bound=Callable[..., Any])
 Task = Annotated[str | None, Argument()]
@@ -54,8 +46,6 @@ HEADINGS = {
     for title, others in _HEADINGS.items()
 }
 """Heading of the help to its options, for all commands with the options of a dispatch."""
-_PARSERS = {"Duration": parse_duration, "Size": size_of, "Money": parse_money}
-_LISTS = ("Labels", "Commands", "Paths")
 
 
 class WorkCommand(SectionedCommand):
@@ -66,56 +56,14 @@ class WorkCommand(SectionedCommand):
 
 
 def take_options(like: str, *, after: str) -> Callable[[F], F]:
-    """Return a decorator that adds the options of the command `like` after a command's own parameter `after`.
-
-    The command declares `**_options: Any` for them, and finds their values in `ctx.params`.
-    """
-
-    def made(command: F) -> F:
-        own = inspect.signature(command, eval_str=True)
-        kept = [one for one in own.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
-        at = list(own.parameters).index(after) + 1
-        taken = [one for one in _make_parameters(like) if one.name not in own.parameters]
-        vars(command)["__signature__"] = own.replace(parameters=[*kept[:at], *taken, *kept[at:]])
-        return command
-
-    return made
-
-
-def _make_parameters(like: str) -> Iterator[Parameter]:
-    for one in (one for one in OPTIONS.values() if like in one.commands):
-        default, annotation = Parameter.empty if one.kind in _LISTS else one.default, _make_annotation(one)
-        yield Parameter(one.word, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        if one.name in _BESIDE:
-            yield _BESIDE[one.name]
-
-
-def _make_annotation(one: Option) -> Any:
-    """Return the annotation with which Typer shows and parses the option."""
-    names = one.flags or ((one.flag,) if one.kind == "bool" or one.kind in _LISTS else ())
-    words = (*names, one.value) if one.value else names
-    about = f"{one.help[:-1]}, as in {one.example}." if one.example else one.help
-    if one.kind == "Labels":
-        return Annotated[list[Label], many(about, *words, parser=parse_label)]
-    if one.kind in _LISTS:
-        return Annotated[list[str], many(about, *words)]
-    more: dict[str, Any] = {"parser": _PARSERS.get(one.kind)}
-    if one.kind == "Count" and one.bounds is not None:
-        least, most = one.bounds  # The help omits a maximum that no real value reaches.
-        more |= {"min": least, "max": most if most <= 1_000 else None}
-    if one.complete:
-        more["complete"] = getattr(completions, one.complete)
-    hint: Any = bool if one.kind == "bool" else int if one.bounds is not None else str
-    return Annotated[hint | None if one.default is None else hint, option(about, *words, **more)]
+    """Return a decorator that adds the options of the command `like` after a command's own parameter `after`:
+    see `take_values`."""
+    return take_values((one for one in OPTIONS.values() if like in one.commands), after=after, beside=_BESIDE)
 
 
 def collect_given(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the given options as the body of the API request; `given` may lack some options."""
-    body: dict[str, Any] = {}
-    for one in OPTIONS.values():
-        value = given.get(one.word)
-        if value not in (None, [], ()) and value != one.default:
-            body[one.name] = dict(value) if one.kind == "Labels" else value
+    body = collect_values(OPTIONS.values(), given)
     if given.get("no_verify"):
         body.setdefault("verify", [])
     # An empty option is also sent, and refused; an empty environment variable counts as not set.

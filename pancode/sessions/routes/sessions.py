@@ -20,6 +20,7 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.problems import body_of, problem_of
 from pancode.interfaces.http.routing import ApiCall, EventStream, Verb
 from pancode.interfaces.http.streams import LOOK_S, QUIET_S, format_event, make_event_stream
+from pancode.kernel.declared import MOST_MS
 from pancode.kernel.pages import MOST_ROWS
 from pancode.kernel.states import SessionState
 from pancode.kernel.values import replace
@@ -28,7 +29,6 @@ from pancode.runs.admission.planning import complete_request
 from pancode.runs.answers import DryRunAnswer, QueuedAnswer
 from pancode.runs.dispatch import describe_queued
 from pancode.runs.messages import may_land_next, send_message
-from pancode.runs.options import MOST_MS
 from pancode.runs.request import DispatchRequest
 from pancode.sessions import checkpoints
 from pancode.sessions.context import get_context as window_of

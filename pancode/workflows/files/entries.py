@@ -14,8 +14,8 @@ from pancode.config.units import Duration, GpuCount, Level, Money, Size, duratio
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import label_word
 from pancode.kernel.shell_words import split_words
+from pancode.runs.declared_models import with_values
 from pancode.runs.options import OPTIONS
-from pancode.runs.request import with_options
 
 MOST_ROUNDS = 20
 MOST_STAGGER_MS = 60_000
@@ -92,7 +92,7 @@ _TYPES: Mapping[str, Any] = {
 """The type of an option in a file, by the name of its type on the command line."""
 
 
-@with_options(_TYPES, in_file=True)
+@with_values(OPTIONS, _TYPES, in_file=True)
 class DispatchEntry(KebabPart):
     """The options that a file shares with `pancode dispatch`."""
 

@@ -5,50 +5,39 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Argument
+from typer import Argument, Context
 
 from pancode.interfaces.cli import completions
+from pancode.interfaces.cli.declared import collect_values, take_values
 from pancode.interfaces.cli.output import write_new
 from pancode.interfaces.cli.parameters import (
     Face,
     Json,
-    Label,
-    many,
     option,
-    parse_label,
-    parse_money,
-    size_of,
     verb,
 )
-from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_facts, format_rows
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_facts, format_rows
 from pancode.interfaces.client.caller import folder_here
 from pancode.interfaces.client.client import home_here
 from pancode.interfaces.client.remote.place import remote_of
+from pancode.kernel.declared import leave_out_unset, to_json
 from pancode.kernel.errors import ExitCode, UsageError, describe_cause
 from pancode.kernel.formatting import format_bytes
 from pancode.kernel.names import PLANNER, PRD, is_readme
+from pancode.runs.project_rules import CHANGES, PROJECT
 from pancode.workspaces import answers
 
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
-PullFollow = Annotated[
-    bool | None,
-    option("Send failed checks and remarks on pull requests to the agent.", "--pull-follow/--no-pull-follow"),
-]
-PullMerge = Annotated[
-    bool | None,
-    option("Merge what a --pull-person approved once its checks pass.", "--pull-merge/--no-pull-merge"),
-]
-GpuMemory = Annotated[int | None, option("Least memory of each GPU, as in 24g.", "S", parser=size_of)]
-_OF_ISSUES = "What a label of an issue selects; may be repeated; replaces all earlier rules."
 _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
 """The key in a mapping file for each field of a project."""
-_PULL_PERSON = "Whose remarks on pull requests count: a login of the forge; may be repeated; none: nobody."
 _MAPPING = "Add all projects of a mapping file (linearPrefix ...), or none if one fails."
-_WORK_LABEL = "Start issues with this label automatically, if a --work-person has or wrote them."
-_WORK_PERSON = "Who may start work by an issue: a login, in Linear an email address; may be repeated."
+
+
+_OPTIONS = (PROJECT["name"], *CHANGES.values())
 
 
 @verb(
@@ -62,67 +51,45 @@ _WORK_PERSON = "Who may start work by an issue: a login, in Linear an email addr
     "--name shop --label agent:reviewer=agent=reviewer --label big=budget=5",
     "--mapping project-mappings.json",
 )
+@take_values(_OPTIONS, after="path")
 def add(
     path: Annotated[
         str | None, Argument(help="A directory in the project's repository; omit it to change a project.")
     ] = None,
     *,
-    name: Annotated[str | None, option("The project's name (default: the directory's name).", "NAME")] = None,
-    agent: Annotated[str | None, option("Its agent, if a dispatch names none.")] = None,
-    require: Annotated[
-        list[Label], many("Use only nodes with this label; may be repeated.", "KEY=VALUE", parser=parse_label)
-    ],
-    budget: Annotated[str | None, option("Maximum cost of a run.", "USD", parser=parse_money)] = None,
-    gpus: Annotated[str | None, option("GPUs that a run reserves; 0: none.", "N|all")] = None,
-    gpu_memory: GpuMemory = None,
-    verify: Annotated[list[str], many("Its gates, in place of the repository's; may be repeated.", "CMD")],
-    prefix: Annotated[str | None, option("Prefix of its issues, such as MIN for MIN-123.", "P")] = None,
-    linear_id: Annotated[str | None, option("The id of the project in Linear.", "ID")] = None,
-    linear_name: Annotated[str | None, option("The name of the project in Linear.", "NAME")] = None,
-    tracker: Annotated[
-        str | None, option("The issue tracker: github:OWNER/REPO, gitlab:GROUP/REPO, linear:TEAM.", "TRACKER")
-    ] = None,
-    work_label: Annotated[str | None, option(_WORK_LABEL, "LABEL")] = None,
-    work_person: Annotated[list[str], many(_WORK_PERSON, "WHO")],
-    label: Annotated[list[Label], many(_OF_ISSUES, "'LABEL=agent=A node=N budget=USD'", parser=parse_label)],
-    prd: Annotated[str | None, option("File with its goal (default: docs/PRD.md, PRD.md).", "PATH")] = None,
-    pull_person: Annotated[list[str], many(_PULL_PERSON, "LOGIN")],
-    pull_follow: PullFollow = None,
-    pull_merge: PullMerge = None,
     mapping: Annotated[str | None, option(_MAPPING, "FILE")] = None,
     face: Json,
+    ctx: Context,
+    **_options: Any,
 ) -> int:
     """Add a project, or change one: options that you omit do not change.
 
     If a new project has no PRD (file with its goal), a terminal offers a draft: `pancode project prd`.
     """
-    values: dict[str, Any] = {"name": name, "agent": agent, "budget": budget, "prefix": prefix}
-    values |= {"path": None if path is None else make_absolute(path), "linear_id": linear_id}
-    values |= {"linear_name": linear_name, "tracker": tracker, "work_label": work_label, "prd": prd}
-    values |= {"work_people": work_person or None, "require": dict(require) or None, "verify": verify or None}
-    values |= {"labels": dict(label) or None, "gpus": gpus, "gpu_memory": gpu_memory}
-    people = [one for one in pull_person if one != "none"] if pull_person else None
-    values |= {"pull_people": people, "pull_follow": pull_follow, "pull_merge": pull_merge}
-    body = {key: value for key, value in values.items() if value is not None}
+    body = collect_values(_OPTIONS, ctx.params)
+    if path is not None:
+        body["path"] = make_absolute(path)
+    if "pull_people" in body:
+        body["pull_people"] = [one for one in body["pull_people"] if one != "none"]
     if mapping is not None and body:
         raise UsageError("--mapping cannot be combined with other options", fix="omit the other options")
     if mapping is not None:
-        done = face.post(answers.MAP_PROJECTS, {"projects": read_mappings(mapping)})["projects"]
+        done = face.post(answers.MAP_PROJECTS, {"projects": read_mappings(mapping)}).projects
     else:
-        done = [face.post(answers.ADD_PROJECT, body)]
-    for note in dict.fromkeys(note for one in done for note in one["notes"]):
+        done = (face.post(answers.ADD_PROJECT, body),)
+    for note in dict.fromkeys(note for one in done for note in one.notes):
         face.note(f"note: {escape_line(note)}")
     face.show({"projects": done} if mapping else done[0], lambda: "".join(map(_format_project, done)))
-    if path is None or prd or not face.can_ask() or not _lacks_prd(done[0]):
+    if path is None or body.get("prd") or not face.can_ask() or not _lacks_prd(done[0].prd):
         return ExitCode.DONE
-    beside = f"; {escape_line(done[0]['prd'])} is not a PRD" if done[0]["prd"] else ""
+    beside = f"; {escape_line(done[0].prd)} is not a PRD" if done[0].prd else ""
     if face.confirm(f"There is no {PRD}{beside}. Let a planner draft one now? It only reads files.", ""):
-        return _dispatch_draft(face, done[0]["name"], PLANNER)
+        return _dispatch_draft(face, done[0].name, PLANNER)
     return ExitCode.DONE
 
 
-def _lacks_prd(one: answers.ProjectShape | answers.PrdAnswer) -> bool:
-    return not one["prd"] or is_readme(one["prd"])
+def _lacks_prd(prd: str) -> bool:
+    return not prd or is_readme(prd)
 
 
 def make_absolute(path: str) -> str:
@@ -194,14 +161,14 @@ def ls(face: Json) -> None:
     """
     answer = face.get(answers.PROJECTS, prd=1)
     none = "no projects yet; try: pancode project add ."
-    face.show(answer, lambda: format_rows(answer["projects"], _COLUMNS, none, cut="PATH"))
+    face.show(answer, lambda: format_rows(answer.projects, _COLUMNS, none, cut="PATH"))
 
 
 def _format_path(one: answers.ProjectShape) -> str:
-    return one["path"] if one["there"] else f"{one['path']} (not a repository)"
+    return one.path if one.there else f"{one.path} (not a repository)"
 
 
-_COLUMNS: Columns = {
+_COLUMNS: RowColumns[answers.ProjectShape] = {
     **{"PROJECT": "name", "PREFIX": "prefix", "AGENT": "agent", "BUDGET": "budget", "REMOTE": "remote"},
     "PATH": _format_path,
 }
@@ -213,22 +180,25 @@ def show(project: Project, face: Json) -> None:
     face.show_result(face.get(answers.PROJECT.at(project)), _format_project)
 
 
-def _format_pairs(values: dict[str, str]) -> str:
+def _format_pairs(values: Mapping[str, str]) -> str:
     return " ".join(f"{key}={value}" for key, value in values.items())
 
 
 def _format_project(one: answers.ProjectShape) -> str:
-    labels = _format_pairs(one["require"])
-    gates = None if one["verify"] is None else "; ".join(shlex.join(argv) for argv in one["verify"]) or "none"
-    budget = None if one["budget"] is None else f"${one['budget']} a run"
-    facts = {"path": _format_path(one), "remote": one["remote"], "agent": one["agent"], "machines": labels}
-    memory = f"at least {format_bytes(one['gpu_memory'])} each" if one["gpu_memory"] else ""
-    facts |= {"GPUs": ", ".join(filter(None, (one["gpus"], memory)))}
-    facts |= {"budget": budget, "gates": gates, "issues": one["prefix"] and f"{one['prefix']}-..."}
-    facts |= {"tracker": one["tracker"], "prd": one["prd"] or f"none; pancode project prd {one['name']}"}
-    facts |= {"labels": "; ".join(f"{name} {_format_pairs(rule)}" for name, rule in one["labels"].items())}
-    facts |= {"linear": " ".join(filter(None, (one["linear_name"], one["linear_id"])))}
-    return f"{escape_line(one['name'])}\n{format_facts(facts, 9)}"
+    rules = {name: leave_out_unset(to_json(rule)) for name, rule in one.labels.items()}
+    labels = _format_pairs(one.require)
+    gates = None if one.verify is None else "; ".join(shlex.join(argv) for argv in one.verify) or "none"
+    budget = None if one.budget is None else f"${one.budget} a run"
+    facts = {"path": _format_path(one), "remote": one.remote, "agent": one.agent, "machines": labels}
+    memory = f"at least {format_bytes(one.gpu_memory)} each" if one.gpu_memory else ""
+    facts |= {"GPUs": ", ".join(filter(None, (one.gpus, memory)))}
+    facts |= {"budget": budget, "gates": gates, "issues": one.prefix and f"{one.prefix}-..."}
+    facts |= {"tracker": one.tracker, "prd": one.prd or f"none; pancode project prd {one.name}"}
+    facts |= {
+        "labels": "; ".join(f"{name} {_format_pairs(rule)}" for name, rule in rules.items()),
+    }
+    facts |= {"linear": " ".join(filter(None, (one.linear_name, one.linear_id)))}
+    return f"{escape_line(one.name)}\n{format_facts(facts, 9)}"
 
 
 @verb("project prd", "shop", "shop --keep r-7f3k")
@@ -277,7 +247,7 @@ def _dispatch_draft(face: Face, project: str, agent: str) -> int:
     from pancode.interfaces.cli.main import run
 
     made = face.get(answers.DRAFT.at(project))
-    if not _lacks_prd(made):
+    if not _lacks_prd(made["prd"]):
         what = f"{made['project']} has a PRD: {made['prd']}"
         raise UsageError(what, fix=f"read {made['prd']}", code="file_exists")
     flags = ("--json",) if face.as_json else ()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Annotated, Any, cast
 
 from pydantic import Field
@@ -28,11 +28,14 @@ from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, TcpAccess, Verb
 from pancode.issues.model import must_name_accounts, place_of, tracker_of
 from pancode.issues.prd import draft_task, read_draft
+from pancode.kernel.declared import leave_out_unset, to_json
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.shell_words import split_words
 from pancode.kernel.signature_check import must_be_of
 from pancode.kernel.visitors import AccessError
+from pancode.runs.declared_models import with_values
 from pancode.runs.project_rules import (
+    CHANGES,
     NamedProject,
     find_project,
     must_be_alone,
@@ -54,53 +57,55 @@ class TrackerHookBody(ActBody):
     secret: Annotated[str, Field(pattern=r"^[!-~]{16,200}$")] | None = None
 
 
+_TYPES: Mapping[str, Any] = {
+    "Prefix": Annotated[str, Field(pattern=r"^([A-Za-z][A-Za-z0-9]{0,31})?$")],
+    "Gates": Annotated[tuple[str, ...], Field(max_length=50)],
+    "Names": Annotated[tuple[Name, ...], Field(max_length=50)],
+    "Logins": Annotated[tuple[Login, ...], Field(max_length=50)],
+    "LabelRules": Annotated[dict[Fact, LabelSettings], Field(max_length=50)],
+    **{"Name": Name, "Fact": Fact, "Labels": Labels, "Money": Usd, "Gpus": GpuCount, "Size": Size},
+    "bool": bool,
+}
+
+
+@with_values(CHANGES, _TYPES)
 class ProjectBody(ActBody):
     """A project to add or to change; omitted fields do not change.
 
-    `path`: a folder in its repository. `name`: default: the name of that folder. `budget`: the maximum cost
-    of a run in USD. `gpu_memory`: in bytes. `verify`: the gates. `prefix`: MIN in the issue MIN-123; with a
-    tracker, it defaults to that of Linear's team or the letters of the project's name. `work_label`: an
-    open issue with this label starts automatically if one of `work_people` is its assignee or author; these
-    are logins of the tracker, in Linear email addresses of accounts. `labels`: what a label of an issue
-    selects; they replace the earlier ones. `prd`: the file that describes the intended product, absolute or
-    below the top; empty: search for it. `pull_people`: logins of the forge whose reviews and comments on pull
-    requests count; `pull_follow`: follow new pull requests; `pull_merge`: merge approved ones whose checks
-    have passed.
+    `path`: a folder in its repository. `name`: default: the name of that folder. `budget` in USD,
+    `gpu_memory` in bytes. `prefix`: with a tracker, it defaults to that of Linear's team or the letters of
+    the project's name. `prd`: absolute or below the top; empty: search for it.
     """
 
     path: Annotated[str, Field(min_length=1, max_length=4_096)] | None = None
     name: Name | None = None
-    agent: Name | None = None
-    require: Labels | None = None
-    budget: Usd | None = None
-    gpus: GpuCount | None = None
-    gpu_memory: Size | None = None
-    verify: Annotated[tuple[str, ...], Field(max_length=50)] | None = None
-    prefix: Annotated[str, Field(pattern=r"^([A-Za-z][A-Za-z0-9]{0,31})?$")] | None = None
-    linear_id: Fact | None = None
-    linear_name: Fact | None = None
-    tracker: Fact | None = None
-    work_label: Fact | None = None
-    work_people: Annotated[tuple[Name, ...], Field(max_length=50)] | None = None
-    labels: Annotated[dict[Fact, LabelSettings], Field(max_length=50)] | None = None
-    prd: Fact | None = None
-    pull_people: Annotated[tuple[Login, ...], Field(max_length=50)] | None = None
-    pull_follow: bool | None = None
-    pull_merge: bool | None = None
+
+    def change(self, old: NamedProject) -> NamedProject:
+        """Return the project with the given values."""
+        values = {name: given for name in CHANGES if (given := getattr(self, name)) is not None}
+        if values.get("tracker"):
+            place = tracker_of(values["tracker"])
+            team = place.repository.name if place.kind is TrackerKind.LINEAR else old.name
+            values.setdefault("prefix", old.prefix or re.sub(r"[^A-Za-z0-9]|^[0-9]+", "", team)[:32].upper())
+        if "labels" in values:
+            values["labels"] = {label: rule.rule() for label, rule in values["labels"].items()}
+        if "verify" in values:
+            values["verify"] = tuple(split_words(one, "the gate") for one in values["verify"])
+        return replace(old, **values)
 
 
 @Verb(answers.PROJECTS, command="project ls", query=("prd",))
 def _list(context: ApiContext, call: ApiCall) -> answers.ProjectsAnswer:
     """List the projects: repositories with a name and defaults."""
     around, looks = context.coordinator.around({}), "prd" in call.query
-    return {"projects": [_shape(around, one, looks) for one in around.projects().values()]}
+    return answers.ProjectsAnswer(tuple(_show(around, one, looks) for one in around.projects().values()))
 
 
 @Verb(answers.PROJECT, command="project show")
-def _show(context: ApiContext, call: ApiCall) -> answers.ProjectShape:
+def _get(context: ApiContext, call: ApiCall) -> answers.ProjectShape:
     """Return the project that a name or an issue names."""
     around = context.coordinator.around({})
-    return _shape(around, find_project(around.projects(), call.path["project"]))
+    return _show(around, find_project(around.projects(), call.path["project"]))
 
 
 @Verb(answers.DRAFT, command="project prd", query=("run",))
@@ -128,7 +133,7 @@ def _add(context: ApiContext, call: ApiCall) -> answers.ProjectShape:
     new = _make_project(context, around.projects(), body)
     change = AskedChange(ChangeKind.SETTING, f"projects.{new.name}", json.dumps(_to_settings(new)))
     effect = make_change(context.core, change_makers(context), change, body.by)
-    return {**_shape(around, new), "notes": list(effect.notes)}
+    return _show(around, new, notes=effect.notes)
 
 
 @Verb(answers.MAP_PROJECTS, MappingBody, "project add", pokes=True, right=SETS_UP)
@@ -150,14 +155,14 @@ def _add_all(context: ApiContext, call: ApiCall) -> answers.ProjectsAnswer:
                     code="other_prefix",
                 )
             # in such a file, the prefix is the key of Linear's team
-            is_linear = row.prefix and not one.tracker
+            is_linear = one.prefix and not one.tracker and "prefix" in row.model_fields_set
             new[one.name] = replace(one, tracker=f"linear:{one.prefix.upper()}") if is_linear else one
         before = context.coordinator.chosen.look(BY_NAME, "{}").before
         kept = {} if before is None else cast("dict[str, Any]", value_of(BY_NAME, before))
         value = json.dumps({**kept, **{name: _to_settings(one) for name, one in new.items()}})
         change = AskedChange(ChangeKind.SETTING, BY_NAME, value)
         effect = make_change(context.core, change_makers(context), change, body.by)
-    return {"projects": [{**_shape(around, one), "notes": list(effect.notes)} for one in new.values()]}
+    return answers.ProjectsAnswer(tuple(_show(around, one, notes=effect.notes) for one in new.values()))
 
 
 def _make_project(context: ApiContext, known: Mapping[str, NamedProject], body: ProjectBody) -> NamedProject:
@@ -174,14 +179,14 @@ def _make_project(context: ApiContext, known: Mapping[str, NamedProject], body: 
     name = project_name(body.name) if body.name else name_for(os.path.basename(top or ""))
     if body.name is None:
         must_be_the_same(known.get(name), top or "")
-    new = _change_project(known.get(name) or NamedProject(name, top or ""), body)
+    new = body.change(known.get(name) or NamedProject(name, top or ""))
     if top is not None:
         new = replace(new, path=top, remote=around.address_of(top))
-    if body.prd:
-        below = os.path.relpath(os.path.join(new.path, body.prd), new.path)
+    if new.prd and "prd" in body.model_fields_set:
+        below = os.path.relpath(os.path.join(new.path, new.prd), new.path)
         if below.startswith("..") or around.prd(new.path, below) != below:
             fix = "give a file of the repository: --prd docs/spec.md"
-            raise UsageError(f"{body.prd} is not a file of {new.path}", fix=fix, code="bad_value")
+            raise UsageError(f"{new.prd} is not a file of {new.path}", fix=fix, code="bad_value")
         new = replace(new, prd=below)
     must_be_alone(known, new)
     must_name_accounts(new)
@@ -196,60 +201,21 @@ def _find_top(context: ApiContext, path: str) -> str:
     return top
 
 
-def _change_project(old: NamedProject, body: ProjectBody) -> NamedProject:
-    """Return the project with the fields of the body changed."""
-    values: dict[str, Any] = {
-        key: value
-        for key, value in dict(body).items()
-        if value is not None and key not in ("by", "path", "name", "verify")
-    }
-    if body.tracker:
-        place = tracker_of(body.tracker)
-        team = place.repository.name if place.kind is TrackerKind.LINEAR else old.name
-        values.setdefault("prefix", old.prefix or re.sub(r"[^A-Za-z0-9]|^[0-9]+", "", team)[:32].upper())
-    if body.labels is not None:
-        values["labels"] = {label: rule.rule() for label, rule in body.labels.items()}
-    if body.verify is not None:
-        values["verify"] = tuple(split_words(one, "the gate") for one in body.verify)
-    return replace(old, **values)
-
-
 def _to_settings(one: NamedProject) -> dict[str, Any]:
     """Return the project as settings.json stores it, without unset fields."""
-    values = {key: value for key, value in _to_dict(one).items() if value not in (None, "", {}, [], False)}
-    return {key: value for key, value in values.items() if key != "name"}
+    values = leave_out_unset(to_json(replace(one, name="")))
+    labels = {label: leave_out_unset(rule) for label, rule in values.get("labels", {}).items()}
+    return {**values, **({"labels": labels} if labels else {})}
 
 
-def _to_dict(one: NamedProject) -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "path": one.path,
-        "remote": one.remote,
-        "agent": one.agent,
-        "require": dict(one.require),
-        "budget": (None if one.budget is None else f"{one.budget:f}"),
-        "gpus": one.gpus,
-        "gpu_memory": one.gpu_memory,
-        "verify": None if one.verify is None else [list(argv) for argv in one.verify],
-        "prefix": one.prefix,
-        "linear_id": one.linear_id,
-        "linear_name": one.linear_name,
-        "tracker": one.tracker,
-        "work_label": one.work_label,
-        "work_people": list(one.work_people),
-        "labels": {label: rule.said() for label, rule in one.labels.items()},
-        "prd": one.prd,
-        "pull_people": list(one.pull_people),
-        "pull_follow": one.pull_follow,
-        "pull_merge": one.pull_merge,
-    }
-
-
-def _shape(around: Surroundings, one: NamedProject, looks: bool = True) -> answers.ProjectShape:
-    """Return the API shape. `looks`: also read from disk its PRD and whether its path has a repository."""
+def _show(
+    around: Surroundings, one: NamedProject, looks: bool = True, notes: Sequence[str] = ()
+) -> answers.ProjectShape:
+    """Return the answer. `looks`: also read from disk its PRD and whether its path has a repository."""
+    values = {each.name: getattr(one, each.name) for each in fields(one)}
+    values["prd"] = around.prd(one.path, one.prd) if looks else ""
     there = os.path.exists(os.path.join(one.path, ".git"))
-    prd = around.prd(one.path, one.prd) if looks else None
-    return cast("answers.ProjectShape", {**_to_dict(one), "prd": prd, "there": there})
+    return answers.ProjectShape(**values, there=there, notes=tuple(notes))
 
 
 def _secret_of(project: str) -> str:

@@ -57,6 +57,7 @@ from pancode.git.log_store import LogStreams
 from pancode.git.port import GitDepot
 from pancode.git.pull_state import PullOpened
 from pancode.interfaces.http.context import ApiContext
+from pancode.kernel.declared import to_json
 from pancode.kernel.host.single_instance import HomeLock
 from pancode.kernel.records import Action, ActionKind, Run
 from pancode.landing.git.change_store import DepotCode
@@ -269,7 +270,7 @@ class Populated:
         labels = {HERE: {"local": "true"}, GPUBOX: {"gpu": "24g"}, ATTIC: {}}
         for name, node in self.nodes.items():
             told = {
-                "target": reaches[name].data(),
+                "target": to_json(reaches[name]),
                 "labels": labels[name],
                 "added_ms": self.desk.clock.wall_ms(),
             }
@@ -358,7 +359,7 @@ class Populated:
         with unit_of_work(self.desk.core) as work:
             (pull,) = work.tx.find(WatchedPull)
             item = PullItem("review-1", PullItemKind.REMARK, "ana requests changes", "Add a test.")
-            work.tx.put(replace(pull, items=(item.to_row(),), looked_ms=self.desk.core.wall_ms()))
+            work.tx.put(replace(pull, items=(to_json(item),), looked_ms=self.desk.core.wall_ms()))
 
     def _advance(self) -> None:
         """What the threads of workflows and schedules do."""

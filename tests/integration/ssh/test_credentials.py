@@ -26,6 +26,7 @@ from pancode.fleet.ssh.login_session import LoginSession
 from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
 from pancode.fleet.ssh.tunnel import TunnelTargets
+from pancode.kernel.declared import to_json
 from pancode.kernel.records import Node
 from tests.crowd import until
 
@@ -193,7 +194,7 @@ def test_a_node_is_reached_with_the_agent_of_a_later_login(folder: Path, full_ag
             alias = Target("far", "127.0.0.1", listener.get_port(), "me", ("${KEYS}/locked",), refers=True)
             alias = replace(alias, agent_path="$SSH_AUTH_SOCK")
             reach = reach_to(alias, {alias.endpoint: as_host_key(host_key)})
-            node = Node("far", 0, json.loads(json.dumps(reach.data())), {}, 4)
+            node = Node("far", 0, json.loads(json.dumps(to_json(reach))), {}, 4)
             links = Links(
                 LinkSettings(
                     "f", Home(folder), folder / "nobody", TunnelTargets(folder, folder),

@@ -16,6 +16,7 @@ from pancode.backups.sealing import RecoveryKey
 from pancode.config.schema import BackupSettings
 from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import ConflictError
 from pancode.kernel.records import EventKind, Node
 from pancode.kernel.row_updates import edit_row
@@ -41,9 +42,9 @@ class Copying:
         (self.home / "key/coordinator.key").write_text("the coordinator's key")
         SqlLedger(self.home / "ledger.db", SCHEMA).close()
         with unit_of_work(self.core) as work:
-            work.tx.put(Node("box", 1, reach_to(Target("box", "10.0.0.5", 22, "u")).data(), {}, 4))
+            work.tx.put(Node("box", 1, to_json(reach_to(Target("box", "10.0.0.5", 22, "u"))), {}, 4))
             here = reach_to(Target("desk", "127.0.0.1", 0, ""), local=True)
-            work.tx.put(Node("desk", 1, here.data(), {}, 4))
+            work.tx.put(Node("desk", 1, to_json(here), {}, 4))
         self.part, self.place = make_backups(self.core, self.home, BackupSettings(**settings))
         self.world.coordinator.by_kind[Backups] = self.part
         self.thread = self.part

@@ -12,6 +12,7 @@ import pytest
 from pancode.fleet.login import ENTER, describe_remotes
 from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
+from pancode.kernel.declared import to_json
 
 ODD = "/home/a b/$(id)/tree"
 
@@ -25,7 +26,7 @@ ODD = "/home/a b/$(id)/tree"
     ],
 )
 def test_another_machine_is_named_as_its_owner_names_it(target: Target, said: str) -> None:
-    ways = describe_remotes(reach_to(target).data(), ODD)
+    ways = describe_remotes(to_json(reach_to(target)), ODD)
     assert ways["host"] == said
     assert shlex.split(ways["code"]) == ["code", "--remote", f"ssh-remote+{said}", ODD], "one word of a shell"
     assert shlex.split(ways["zed"]) == ["zed", f"ssh://{said}/home/a%20b/%24%28id%29/tree"]
@@ -33,7 +34,7 @@ def test_another_machine_is_named_as_its_owner_names_it(target: Target, said: st
 
 
 def test_this_machine_needs_no_ssh() -> None:
-    here: dict[str, Any] = reach_to(Target("desk", "127.0.0.1", 22, "ana"), local=True).data()
+    here: dict[str, Any] = to_json(reach_to(Target("desk", "127.0.0.1", 22, "ana"), local=True))
     assert describe_remotes(here, "/a b") == {"host": None, "ssh": "cd '/a b'", "code": "code '/a b'"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pancode.git.landings import with_trailers
+from pancode.kernel.declared import from_json, to_json
 from pancode.kernel.states import How
 from pancode.runs.request import LandWay
 
@@ -35,5 +36,5 @@ def test_all_trailers_are_in_the_one_block_that_git_reads() -> None:
 
 def test_a_way_survives_the_ledger() -> None:
     way = LandWay("ana", False, "agent/x y", "words\n'\"", True, True, How.MERGE, True)
-    assert LandWay.of_row(way.to_row()) == way
-    assert LandWay.of_row({"by": "bob", "repo": "p-1", "of a later version": 1}) == LandWay("bob")
+    assert from_json(LandWay, to_json(way)) == way
+    assert from_json(LandWay, {"by": "bob", "repo": "p-1", "of a later version": 1}) == LandWay("bob")

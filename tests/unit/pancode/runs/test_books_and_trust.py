@@ -11,6 +11,7 @@ from node_agent.wire.receipt import Usage
 from pancode.budget.books import Ceilings
 from pancode.fleet import inventory
 from pancode.fleet.place import Reach
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import ConflictError
 from pancode.kernel.records import Balance, Node, Run
 from pancode.runs.ceilings import set_ceilings, settle_by_hand
@@ -51,7 +52,7 @@ def test_a_machine_has_one_name(coordinator: Desk) -> None:
 def test_a_home_of_another_node_is_refused_with_its_cause(coordinator: Desk) -> None:
     def add(name: str, key: str) -> None:
         reach = Reach({"alias": name}, {f"{name}:22": key})
-        inventory.add(coordinator.core, Node(name, 0, reach.data(), {}, 4))
+        inventory.add(coordinator.core, Node(name, 0, to_json(reach), {}, 4))
 
     add("a", "ssh-ed25519 AAAA1")
     add("again", "ssh-ed25519 AAAA1")

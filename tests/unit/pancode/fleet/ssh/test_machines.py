@@ -23,6 +23,7 @@ from pancode.fleet.ssh.loop import LoopThread
 from pancode.fleet.ssh.machines import Machines
 from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
+from pancode.kernel.declared import to_json
 from pancode.kernel.node import Linked, NodeState
 from pancode.kernel.records import Node
 from pancode.runs.core import Core
@@ -80,7 +81,7 @@ def fleet(coordinator: Desk, bringup: Works, loop: LoopThread) -> Machines:
     made = Machines(cast(Any, bringup), loop, lambda: None, lambda: None)
     for name in ("a", "bad", "c"):
         reach = reach_to(Target(name, "h", 22, "u"), installed_home="/n", uid=1)
-        inventory.add(coordinator.core, Node(name, 0, reach.data(), {}, 1))
+        inventory.add(coordinator.core, Node(name, 0, to_json(reach), {}, 1))
         inventory.enrol(coordinator.core, name, SigningKey(name.encode().ljust(32, b"k")).public.text())
     return made
 

@@ -20,6 +20,7 @@ from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.machines import HostKeyOffer, Machines
 from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import ConflictError, RefusedError
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Node
@@ -68,7 +69,7 @@ def removed(coordinator: Desk, made: BringUp) -> NodeResult:
 
 @pytest.fixture
 def ghost(coordinator: Desk) -> Node:
-    node = Node("ghost", 0, reach_to(Target("ghost", "h", 22, "typo")).data(), {}, 1)
+    node = Node("ghost", 0, to_json(reach_to(Target("ghost", "h", 22, "typo"))), {}, 1)
     inventory.add(coordinator.core, node)
     return node
 
@@ -97,7 +98,7 @@ def test_one_whose_copied_home_was_deleted_is_cleaned_like_any_other(
 ) -> None:
     """A refused bring-up marks it as another node's; the next one that finds a home of its own ends that."""
     twin, own = (SigningKey(seed * 32).public.text() for seed in (b"t", b"o"))
-    inventory.add(coordinator.core, Node("first", 0, reach_to(Target("first", "h", 22, "u")).data(), {}, 1))
+    inventory.add(coordinator.core, Node("first", 0, to_json(reach_to(Target("first", "h", 22, "u"))), {}, 1))
     inventory.enrol(coordinator.core, "first", twin)
     made = bring_up(coordinator, NoWay())
     monkeypatch.setattr(BringUp, "admit", lambda *_: "")

@@ -11,6 +11,7 @@ from pancode.config.schema import Settings
 from pancode.fleet.ssh.bringup import NodeDefaults, node_settings
 from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
+from pancode.kernel.declared import to_json
 from pancode.kernel.records import Node
 
 KEY = SigningKey(b"0123456789abcdef0123456789abcdef")
@@ -19,7 +20,7 @@ KEY = SigningKey(b"0123456789abcdef0123456789abcdef")
 def told(local: bool, machines: tuple[str, ...], path: str = "", keep: NodeKeep = KEEP) -> NodeSettings:
     defaults = NodeDefaults(4, 1.0, lambda: machines, Path("/"), keep=keep)
     reach = reach_to(Target("desk", "127.0.0.1", 22, "ana"), local=local)
-    node = Node("desk", 1, reach.data(), {}, 4, tag=KEY.public.tag)
+    node = Node("desk", 1, to_json(reach), {}, 4, tag=KEY.public.tag)
     return NodeSettings.model_validate(node_settings(defaults, "f-test", node, path))
 
 

@@ -16,6 +16,7 @@ from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
 from pancode.interfaces.cli import main as entry
 from pancode.interfaces.client.client import Client
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.records import Node
 from pancode.kernel.route import path_in
@@ -172,7 +173,7 @@ def test_the_page_of_a_machine_says_how_it_is_reached(tmp_path: Path, lacks: tup
     target = Target("n1", "10.0.0.5", 2222, "ana", hops=(hop,), warnings=("no X11",))
     reach = reach_to(target, installed_home="/home/ana/.pancode-node")
     stored = {key: value for key, value in reach.target.items() if key not in lacks}
-    data = {**reach.data(), "target": stored}
+    data = {**to_json(reach), "target": stored}
     with unit_of_work(world.coordinator.core) as work:
         row = next(one for one in work.tx.find(Node) if one.name == "n1")
         work.tx.put(replace(row, target=data))

@@ -167,12 +167,16 @@ def test_a_change_that_waits_keeps_the_work_of_a_closed_issue_open(shop: Shop) -
     assert kept(shop) == (False, False)
 
 
+NOTHING = dict.fromkeys(("agent", "node", "budget"))
+
+
 def labelled(shop: Shop, *labels: str, **rules: dict[str, str]) -> None:
     """The owner's table, and the labels that the issue has now."""
     table = {name.replace("_", ":"): rule for name, rule in rules.items()}
     said = {"by": "ana", "name": "shop", "budget": "2", "labels": table}
     answer = shop.world.http.post("/v1/projects", said)
-    assert answer.status_code == 200 and answer.json()["labels"] == table, answer.text
+    whole = {label: {**NOTHING, **rule} for label, rule in table.items()}
+    assert answer.status_code == 200 and answer.json()["labels"] == whole, answer.text
     shop.trackers.there["SHOP-12"] = replace(shop.trackers.there["SHOP-12"], labels=labels)
 
 
@@ -189,7 +193,7 @@ def test_labels_choose_agent_machine_and_budget_by_the_table_of_the_owner_alone(
 def test_a_label_is_also_set_as_one_text_and_what_it_cannot_choose_is_refused(shop: Shop) -> None:
     said = {"by": "ana", "name": "shop", "labels": {"urgent bug": "agent=documenter budget=0.5"}}
     told = shop.world.http.post("/v1/projects", said).json()["labels"]
-    assert told == {"urgent bug": {"agent": "documenter", "budget": "0.5"}}
+    assert told == {"urgent bug": {"agent": "documenter", "node": None, "budget": "0.5"}}
     for wrong in ("agent", "safety=full-auto", "budget=much", {"mode": "admin"}):
         answer = shop.world.http.post("/v1/projects", {**said, "labels": {"x": wrong}})
         assert answer.status_code in (400, 422), answer.text

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pancode.agents.agents import AgentLimits
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import PancodeError
 from pancode.runs.admission.resolution import Unresolved, resolve
 from pancode.runs.life.jobs import limits_of
@@ -28,13 +29,13 @@ def test_every_limit_can_be_said_at_a_dispatch() -> None:
     }
     asked = {"idle_timeout_ms": 9, "max_output": 10, "max_tokens": 11, "max_turns": 12}
     machine = {"max_memory": 2 << 30, "max_processes": 400, "max_disk": 2 << 33}
-    wire = limits_of(resolved(settings=settings, **asked, **machine).limits.plain())
+    wire = limits_of(to_json(resolved(settings=settings, **asked, **machine).limits))
     assert (wire.idle_ms, wire.output_bytes, wire.tokens, wire.turns) == (9, 10, 11, 12)
     assert (wire.memory_bytes, wire.processes, wire.disk_bytes) == (2 << 30, 400, 2 << 33)
-    child = limits_of(resolved(settings=settings, depth=1, **machine).limits.plain())
+    child = limits_of(to_json(resolved(settings=settings, depth=1, **machine).limits))
     assert (child.memory_bytes, child.processes) == (1 << 30, 300), "a run raises nothing for its child"
     assert child.disk_bytes == 1 << 33
-    child = limits_of(resolved(settings=settings, depth=1, max_output=10).limits.plain())
+    child = limits_of(to_json(resolved(settings=settings, depth=1, max_output=10).limits))
     assert child.output_bytes == 6, "nor what it may write to a machine's disk"
     assert (child.idle_ms, child.output_bytes, child.tokens, child.turns) == (5, 6, 7, 8)
 

@@ -16,6 +16,7 @@ from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.skill import JobSkill, digest_of, pack_files
 from pancode.agents.agents import AgentIsolation, AgentLimits, Role, Speed
 from pancode.agents.runtimes import RUNTIMES
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import ExitCode, NotFoundError, PancodeError, UsageError
 from pancode.kernel.node import NodeState
 from pancode.kernel.records import Decision
@@ -86,7 +87,7 @@ def test_limits_flag_then_agent_then_fleet() -> None:
         settings={"agents": agents, "defaults": defaults}, timeout_ms=6, budget=Decimal(4)
     ).limits
     assert (asked.wall_ms, asked.usd) == (6, Decimal(4))
-    wire = limits_of(asked.plain())
+    wire = limits_of(to_json(asked))
     assert (wire.wall_ms, wire.usd, wire.tokens) == (6, Decimal(4), 7)
 
 
@@ -100,7 +101,7 @@ def test_limits_of_calls_and_the_last_turn() -> None:
         ({**fleet, "agents": agents}, {"max_requests": 3, "wrap_up": True}, (3, True)),
         (fleet, {"runtime": "shell"}, (None, False)),
     ):
-        wire = limits_of(resolved(settings=settings, **options).limits.plain())
+        wire = limits_of(to_json(resolved(settings=settings, **options).limits))
         assert (wire.requests, wire.wrap_up) == expected, options
     said = problems(runtime="shell", max_requests=3, wrap_up=True)
     assert "--max-requests" in str(said[0])
@@ -110,9 +111,9 @@ def test_limits_of_calls_and_the_last_turn() -> None:
 
 def test_limits_of_what_a_run_takes_of_a_machine() -> None:
     fleet = {"defaults": Defaults(memory_bytes=1 << 30, processes=300)}
-    wire = limits_of(resolved(settings=fleet).limits.plain())
+    wire = limits_of(to_json(resolved(settings=fleet).limits))
     assert (wire.memory_bytes, wire.processes) == (1 << 30, 300)
-    assert limits_of(resolved().limits.plain()).processes is None
+    assert limits_of(to_json(resolved().limits)).processes is None
 
 
 @pytest.mark.parametrize(
@@ -393,7 +394,7 @@ def test_speed_asks_no_runtime_for_what_it_cannot_do_and_settings_go_first() -> 
 
 def test_turns_go_from_the_agent_to_the_job() -> None:
     agents = {"builder": replace(BUILDER, limits=AgentLimits(turns=7))}
-    assert limits_of(resolved(settings={"agents": agents}).limits.plain()).turns == 7
+    assert limits_of(to_json(resolved(settings={"agents": agents}).limits)).turns == 7
     assert resolved(settings={"agents": agents}, runtime="shell").limits.turns is None
     assert limits_of({"wall_ms": 1, "idle_ms": 1, "output_bytes": 1}).turns is None, "of an older ledger"
 

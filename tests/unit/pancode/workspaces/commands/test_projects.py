@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click import Command
+from typer import Context
 
 from pancode.interfaces.cli import main
 from pancode.interfaces.cli.output import Face
@@ -82,8 +84,9 @@ def ground(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ground:
 
 
 def added(ground: Ground, **more: Any) -> int:
-    lists: dict[str, Any] = dict.fromkeys(("require", "verify", "work_person", "pull_person", "label"), [])
-    return add(str(ground.shop), face=Face(as_json=False), **{**lists, **more})
+    context = Context(Command("add"))
+    context.params = more
+    return add(str(ground.shop), face=Face(as_json=False), ctx=context)
 
 
 def test_named_people_can_be_replaced_and_removed(ground: Ground) -> None:

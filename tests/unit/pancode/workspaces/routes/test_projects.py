@@ -209,7 +209,7 @@ def test_a_list_that_is_asked_for_each_second_reads_no_folder_of_any_project(
 
     monkeypatch.setattr(os, "listdir", listing)
     (row,) = world.http.get("/v1/projects").json()["projects"]
-    assert (row["name"], row["prd"], row["there"]) == ("shop", None, True)
+    assert (row["name"], row["prd"], row["there"]) == ("shop", "", True)
     assert not [path for path in listed if path.startswith(str(shop))]
     world.http.get("/v1/projects?prd=1")
     assert [path for path in listed if path.startswith(str(shop))]
