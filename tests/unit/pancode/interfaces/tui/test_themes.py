@@ -34,6 +34,7 @@ def test_a_page_has_the_colours_of_its_theme_alone(still: Scene, name: str) -> N
         assert isinstance(app.app, SteadyApp)
         app.app.wear(name)
         await comes(app, pilot, lambda: GROUNDS.get(name, "") in written(still_app(app)), "the ground")
+        await shows(app, pilot, "w why")
         await pilot.pause()
         shown = written(app.app) + "\n"
         if os.environ.get("GOLDEN_SCREENS") == "write":
