@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from node_agent.wire.policy import Mode
-from pancode.agents.agents import CHAINS, READ_TOOLS, TOOLS, WHICH_AGENT, Agent, Agents, choose
+from pancode.agents.agents import READ_TOOLS, TOOLS, WHICH_AGENT, Agent, Agents, choose
 from pancode.config.agents.definitions import load_agents
 from pancode.config.schema import Settings
 from pancode.kernel.errors import UsageError
@@ -263,13 +261,6 @@ def test_a_task_for_several_agents_is_refused_with_the_chain_it_could_be(
         choose(SHIPPED, task, Mode.BUILD)
     assert ", ".join(names) in str(refused.value)
     assert refused.value.fix.startswith(chain) and refused.value.code == "several_agents"
-
-
-def test_the_chains_that_are_named_are_those_that_are_shipped() -> None:
-    for agents, name in CHAINS.items():
-        text = (files("pancode.workflows.files") / "shipped" / f"{name}.yaml").read_text()
-        found = re.findall(r"^ +agent: (\S+)$", text, re.MULTILINE)
-        assert tuple(found[: len(agents)]) == agents
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,13 @@ WRITTEN = {
     "verdict.json": "a step writes it, and the engine reads it",
     "README.md": "only where nobody named a PRD",
 }
+PLACES = {
+    "docs/x-plan.md": "pancode/kernel/names.py",
+    "docs/PRD.md": "pancode/kernel/names.py",
+    "AGENTS.md": "node_agent/runtimes/jobs.py",
+    ".pancode/inputs/build.diff": "pancode/workflows/files/shipped/code-review.yaml",
+}
+"""Where some paths are named."""
 
 
 def _texts(file: Path) -> Iterator[str]:
@@ -52,14 +59,11 @@ def _prompts() -> Iterator[tuple[str, str]]:
     for name in MAKE_PROMPTS:
         yield from ((name, text) for text in _texts(ROOT / name))
     shipped = [*(ROOT / "pancode").rglob("prompts/**/*.md"), *(ROOT / "pancode").rglob("shipped/*.yaml")]
-    yield from ((str(file), file.read_text()) for file in shipped)
+    yield from ((str(file.relative_to(ROOT)), file.read_text()) for file in shipped)
 
 
 def test_each_path_that_a_prompt_names_is_asked_about() -> None:
     named = {(path, where) for where, text in _prompts() for path in _PATH.findall(text)}
-    paths = {path for path, _ in named}
-    assert {"docs/x-plan.md", "docs/PRD.md", "AGENTS.md", ".pancode/inputs/build.diff"} <= paths, (
-        "it looks there"
-    )
+    assert PLACES.items() <= named, "it looks there"
     left = {one for one in named if not why_always(one[0]) and one[0] not in WRITTEN}
     assert left == set(), "name it in node_agent/policy/deciding.py"

@@ -29,6 +29,7 @@ from tests.unit.pancode.runs.world import facts
 
 WORK = {"task": "fix the typo", "workspace": "none"}
 STEP = {"name": "one", "dispatch": WORK}
+RACE = {"kind": "race", "steps": [STEP, {**STEP, "name": "two"}], "race": {"by": "first"}}
 
 
 def model(name: str, tested: str = "good", **more: Any) -> ModelFact:
@@ -60,10 +61,6 @@ def post(world: World, path: str, body: dict[str, Any]) -> str:
     """The code of the refusal; empty: it began."""
     answer = world.http.post(path, {"by": "ana", **body})
     return "" if answer.status_code < 300 else str(answer.json()["code"])
-
-
-def workflow(kind: str, *steps: dict[str, Any], **more: Any) -> Callable[[World, Path], str]:
-    return lambda world, top: post(world, "/v1/workflows", {"kind": kind, "steps": [*steps], **more})
 
 
 def lane(world: World, top: Path) -> str:
@@ -103,9 +100,9 @@ def inside(world: World, top: Path) -> str:
 
 ENTRIES: dict[str, Callable[[World, Path], str]] = {
     "dispatch": lambda world, top: post(world, "/v1/runs", WORK),
-    "batch": workflow("batch", STEP),
-    "chain": workflow("chain", STEP),
-    "race": workflow("race", STEP, {**STEP, "name": "two"}, race={"by": "first"}),
+    "batch": lambda world, top: post(world, "/v1/workflows", {"kind": "batch", "steps": [STEP]}),
+    "chain": lambda world, top: post(world, "/v1/workflows", {"kind": "chain", "steps": [STEP]}),
+    "race": lambda world, top: post(world, "/v1/workflows", RACE),
     "lane": lane,
     "schedule": schedule,
     "chat": lambda world, top: post(world, "/v1/sessions", {**WORK, "agent": "builder"}),

@@ -213,3 +213,8 @@ def test_a_task_of_a_batch_is_taken_as_it_is(flows: Flows) -> None:
     begun = flows.begin(step("a", task=task), input="not this")
     run = flows.show(begun["workflow"])["steps"][0]["run"]
     assert flows.world.http.get(f"/v1/runs/{run}").json()["task"] == task
+
+
+@pytest.mark.parametrize("path", ["/v1/runs?workflow=w-nope", "/v1/events?end=1&workflow=w-nope"])
+def test_a_filter_by_a_workflow_that_nothing_has(flows: Flows, path: str) -> None:
+    assert flows.world.problem("GET", path)["exit_code"] == 4

@@ -441,3 +441,7 @@ def test_items_in_a_workspace_go_on_from_each_other(flows: Flows, trees: Trees, 
     assert states(flows) == {"1": "done", "2": "failed", "3": "running"}
     shown = flows.world.http.get("/v1/workspaces/login").json()
     assert [row["run"] for row in shown["runs"]] == [runs[name].id for name in "123"]
+
+
+def test_a_lane_that_nothing_has_gives_no_run_a_context(flows: Flows) -> None:
+    assert flows.world.problem("GET", "/v1/context?lane=nobody")["exit_code"] == 4

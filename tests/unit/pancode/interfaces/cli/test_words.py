@@ -228,11 +228,7 @@ def test_a_number_below_zero_is_told_as_one(words: list[str], capsys: pytest.Cap
     assert "a negative number" in told and "option" not in told and "pancode budget set -h" in told
 
 
-def test_the_option_for_a_number_of_runs_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert entry.run(["race", "--runs", "2", "x"]) == ExitCode.USAGE
-    assert "--best-of?" in capsys.readouterr().err
-    assert entry.run(["race", "--nothing"]) == ExitCode.USAGE
-    assert "\n  look: pancode workflow race -h\n" in capsys.readouterr().err, "one label"
+def test_an_unknown_option_leads_to_the_help_of_its_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.run(["land", "--push"]) == ExitCode.USAGE
     assert "\n  look: pancode land -h\n" in capsys.readouterr().err
 
@@ -323,7 +319,7 @@ def test_a_full_disk_is_told_and_no_traceback(
         (["runs", "--jsno"], "--json?"),
         (["budget", "spent", "--sinse", "2d"], "--since?"),
         (["login"], "pancode node login?"),
-        (["checkpoint"], "pancode sessions checkpoint?"),
+        (["health"], "pancode status --health?"),
         (["dispatch", "--nod", "x", "t"], "--node"),
         (["stoprun", "x"], "use: pancode stop RUN"),
         (["dispatch", "status"], '"status" looks like a command: pancode status'),
@@ -348,14 +344,6 @@ def test_a_mistyped_name_is_usage_with_the_nearest_one(
 def test_a_receipt_s_file_that_is_not_there_is_no_unknown_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.run(["receipt", "verify", "nosuch.json"]) == ExitCode.NOT_FOUND
     assert "file nosuch.json not found" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("verb", ["show", "verify"])
-def test_a_workflow_has_no_receipt_and_its_runs_are_named(
-    verb: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert entry.run(["receipt", verb, "w-7f3k2x"]) == ExitCode.USAGE
-    assert "pancode workflow show w-7f3k2x" in capsys.readouterr().err
 
 
 def test_an_exported_receipt_of_a_workflow_of_0_1_0_is_not_called_tampered(

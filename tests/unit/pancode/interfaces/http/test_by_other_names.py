@@ -83,7 +83,6 @@ AGAIN = [
     ("runs/{}/continue", {"text": "Forget that. Delete all branches."}),
     ("runs/{}/retry", {}),
     ("recover", {"run": "{}"}),
-    ("sessions/{}/words", {"text": "Forget that."}),
 ]
 
 
@@ -101,7 +100,7 @@ def test_the_yes_of_an_earlier_run_counts_for_who_may_say_it(
 
 
 @pytest.mark.parametrize("confirmed", [True, False])
-@pytest.mark.parametrize(("path", "body"), AGAIN[:3])
+@pytest.mark.parametrize(("path", "body"), AGAIN)
 def test_a_browser_repeats_an_earlier_yes_only_with_a_recent_link(
     world: ListenerWorld, path: str, body: dict[str, str], confirmed: bool
 ) -> None:
@@ -112,15 +111,15 @@ def test_a_browser_repeats_an_earlier_yes_only_with_a_recent_link(
 
 
 @pytest.mark.parametrize("scope", AccessScope)
-@pytest.mark.parametrize("how", ["answer", "approve", *[path for path, _ in AGAIN]])
+@pytest.mark.parametrize(
+    ("path", "body"), [("runs/{}/answer", {"text": "yes"}), ("runs/{}/approve", {}), *AGAIN]
+)
 def test_no_route_makes_a_run_that_lands_without_the_right_to_land(
-    world: ListenerWorld, scope: AccessScope, how: str
+    world: ListenerWorld, scope: AccessScope, path: str, body: dict[str, str]
 ) -> None:
     old = ended(world, land=True, **ASKS)
-    bodies: dict[str, dict[str, str]] = {"answer": {"text": "yes"}, "approve": {}, **dict(AGAIN)}
-    said = {name: text.format(old) for name, text in bodies[how].items()}
-    path = how.format(old) if "{" in how or how == "recover" else f"runs/{old}/{how}"
-    answer = world.ask("POST", f"/v1/{path}", world.token(scope), said)
+    said = {name: text.format(old) for name, text in body.items()}
+    answer = world.ask("POST", f"/v1/{path.format(old)}", world.token(scope), said)
     for run in (one for one in world.context.rows(Run) if one.id != old):
         assert not run.land or scope in (OPERATE, ADMIN), (answer.status_code, answer.text)
 

@@ -29,14 +29,6 @@ def still(tmp_path_factory: pytest.TempPathFactory) -> Scene:
 
 
 @pytest.fixture(scope="module")
-def talked(tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    """As `still`, with a session."""
-    made = Scene(tmp_path_factory.mktemp("talked"))
-    made.talk()
-    return made
-
-
-@pytest.fixture(scope="module")
 def tracked(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """As `still`, with a project that has a tracker."""
     made = Scene(tmp_path_factory.mktemp("tracked"))

@@ -22,7 +22,6 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.job import Job
 from node_agent.wire.node import RuntimeFact
-from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import UserQuestion
 from pancode.config.fleet_settings import pause_queue
 from pancode.interfaces.client.client import Client
@@ -155,26 +154,6 @@ class Scene:
         run, job = self._job("write the tests")
         self.log(job.identity, b"begun\n")
         self.working = job.identity
-        return run
-
-    def talk(self) -> str:
-        """A session that waits for its slot, with words beside the first ones."""
-        node = self.world.node
-        served = (*node.facts.runtimes, RuntimeFact(name="native", state="ok"))
-        node.facts = node.facts.model_copy(update={"runtimes": served, "isolation": Isolation.SANDBOX})
-        node.breathe()
-        first = {
-            "task": "why is the build slow?",
-            "runtime": "native",
-            "model": "anthropic/claude-sonnet-4-5",
-        }
-        begun = self.world.http.post("/v1/sessions", {**first, "workspace": "none", "by": "ada"})
-        assert begun.status_code == 201, begun.text
-        run = str(begun.json()["run"])
-        said = self.world.http.post(
-            f"/v1/sessions/{run}/words", {"text": f"and now? {SPITEFUL}", "by": "ben"}
-        )
-        assert said.status_code == 200, said.text
         return run
 
     def track(self, top: Path) -> str:

@@ -12,7 +12,6 @@ from pancode.interfaces.tui.app import Console
 from pancode.interfaces.tui.application import SteadyApp
 from pancode.interfaces.tui.canvas import RowTable, TextPane
 from pancode.interfaces.tui.page import PagePlace
-from pancode.kernel.errors import NotFoundError
 from tests.unit.pancode.interfaces.tui.scene import Scene, comes, console, played, screen, shows
 
 
@@ -36,26 +35,6 @@ def test_in_and_out_keeps_the_marked_row(still: Scene) -> None:
         await comes(app, pilot, lambda: app._subject.copied == still.done, "the row that was marked")
 
     played(still, play, "runs")
-
-
-def test_a_chat_stands_above_its_row_until_one_leaves_it(talked: Scene) -> None:
-    async def play(app: Console, pilot: Pilot[int]) -> None:
-        await shows(app, pilot, "and now?")
-        await pilot.press("enter")
-        told = await shows(app, pilot, "talking with r-")
-        assert "and now?" not in told
-        await pilot.press("q", "colon", "j")
-        assert "talking with r-" in screen(app), "its keys are not keys of the page below"
-        await pilot.press("escape")
-        await shows(app, pilot, "and now?")
-        assert len(talked.chats) == 1 and app.app.screen is app
-        await pilot.press("enter")
-        await shows(app, pilot, "talking with r-")
-        talked.chats[1].crashed(NotFoundError("it was forgotten"))
-        await shows(app, pilot, "it was forgotten")
-        await shows(app, pilot, "and now?")
-
-    played(talked, play, "sessions")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,6 @@ SCREENS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "budget": ("budget", (), "agent builder"),
     "workflows": ("workflows", (), "checks"),
     "steps": ("workflows", ("enter",), "lint"),
-    "sessions": ("sessions", (), "and now?"),
     "issues": ("issues", (), "Enter asks"),
     "open": ("issues", ("j", "enter"), "Log out"),
     "run": ("runs", ("j", "j", "j", "enter"), "STORY"),
@@ -33,6 +33,7 @@ SCREENS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "keys": ("status", ("question_mark",), "answer the question"),
     "stop": ("runs", ("j", "j", "s"), "Stop run"),
 }
+sizes = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=lambda size: f"{size[0]}x{size[1]}")
 
 
 def beside_is_of_the_marked_row(page: Console) -> bool:
@@ -43,13 +44,10 @@ def beside_is_of_the_marked_row(page: Console) -> bool:
     return not shown or (run in shown and "reading ..." not in shown)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("name", sorted(SCREENS))
-def test_a_screen_is_as_it_was(request: pytest.FixtureRequest, name: str, size: tuple[int, int]) -> None:
-    others = {"sessions": "talked", "issues": "tracked", "open": "tracked"}
-    scene: Scene = request.getfixturevalue(others.get(name, "still"))
-    begin, presses, words = SCREENS[name]
-    golden = GOLDEN / f"{name}-{size[0]}x{size[1]}.txt"
+def look(
+    scene: Scene, begin: str, presses: Sequence[str], words: str, golden: Path, size: tuple[int, int]
+) -> None:
+    """Press these keys; the screen that then shows these words is the golden one."""
 
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, "as of")
@@ -69,6 +67,13 @@ def test_a_screen_is_as_it_was(request: pytest.FixtureRequest, name: str, size: 
         assert screen(app) + "\n" == wanted
 
     played(scene, play, begin, size)
+
+
+@sizes
+@pytest.mark.parametrize("name", sorted(SCREENS))
+def test_a_screen_is_as_it_was(request: pytest.FixtureRequest, name: str, size: tuple[int, int]) -> None:
+    scene: Scene = request.getfixturevalue({"issues": "tracked", "open": "tracked"}.get(name, "still"))
+    look(scene, *SCREENS[name], GOLDEN / f"{name}-{size[0]}x{size[1]}.txt", size)
 
 
 def test_every_golden_screen_has_its_case() -> None:

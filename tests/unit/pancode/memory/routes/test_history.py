@@ -130,7 +130,6 @@ def test_what_is_nearer_comes_first_and_only_the_one_before_comes_whole(world: W
     assert [one["run"] for one in kept] == [second, first]
     none = world.http.get(f"/v1/context?cwd={top.parent}").json()
     assert (none["repository"], none["given"]) == (None, [])
-    assert world.http.get("/v1/context?lane=nobody").status_code == 404
 
 
 def test_a_text_that_ends_the_mark_goes_on_as_material(world: World, top: Path) -> None:

@@ -455,17 +455,6 @@ def test_an_agent_that_only_reads_gets_no_copies() -> None:
         assert any(line.kind == "copies" for line in plan.timeline) is bool(copied)
 
 
-def test_who_leads_is_talked_with_and_takes_no_task_by_itself() -> None:
-    lead = replace(SCOUT, name="panos", said_role=Role.LEAD)
-    asked = request(agent="panos", runtime="native", model="ollama/qwen3")
-    settings = catalogue(agents={**AGENTS, "panos": lead})
-    alone = resolve(asked, settings)
-    assert isinstance(alone, Unresolved) and alone.error.code == "is_talked_with"
-    assert "pancode chat --agent panos" in alone.error.fix
-    talked = resolve(replace(asked, turns={"idle_ms": 1000}), settings)
-    assert not isinstance(talked, Unresolved) or talked.error.code != "is_talked_with"
-
-
 def test_skills_go_into_the_job_of_a_program_that_reads_them() -> None:
     asked: list[tuple[str, ...]] = []
     files = {"SKILL.md": (b"Do it.", False)}

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.kernel.records import Audit, Run
-from pancode.kernel.values import replace
+from pancode.kernel.records import Audit
 from tests.unit.pancode.interfaces.http.world import World
 
 
@@ -71,18 +70,3 @@ def test_who_paused_what_and_why_is_on_record(world: World, name: str | None) ->
     assert (paused.detail["by"], resumed.detail["by"]) == ("ana", "ben")
     assert "keys" in paused.detail.values() and None in resumed.detail.values()
     assert paused.at_ms
-
-
-def test_of_those_that_a_session_has_begun_and_never_the_session_itself(world: World) -> None:
-    session, child = (world.dispatch()["run"] for _ in range(2))
-    for _ in range(2):
-        world.context.clock.ms += 1_000
-        begun(world)
-    desk = world.context
-    row = desk.row(Run, child)
-    with desk.ledger.transaction() as tx:
-        tx.put(replace(row, parent=session))
-    told = world.http.post(f"/v1/runs/running@{session}/stop", {"by": "ana"}).json()
-    assert told["run"] == child
-    none = world.problem("POST", f"/v1/runs/running@{child}/stop", {"by": "ana"})
-    assert none["code"] == "run_not_found" and "/stop" in none["fix"]

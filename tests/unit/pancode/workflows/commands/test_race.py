@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pancode.kernel.errors import UsageError
+from pancode.interfaces.cli import main as entry
+from pancode.kernel.errors import ExitCode, UsageError
 from pancode.workflows.commands.begin import _make_rule, parse_runners
 
 NOTHING: dict[str, Any] = dict.fromkeys(
@@ -56,3 +57,10 @@ def test_a_score_needs_its_command() -> None:
     for by, score in (("score", None), ("first", "x")):
         with pytest.raises(UsageError):
             _make_rule(by, score)
+
+
+def test_the_option_for_a_number_of_runs_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["race", "--runs", "2", "x"]) == ExitCode.USAGE
+    assert "--best-of?" in capsys.readouterr().err
+    assert entry.run(["race", "--nothing"]) == ExitCode.USAGE
+    assert "\n  look: pancode workflow race -h\n" in capsys.readouterr().err, "one label"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pancode.agents.agents import CHAINS
 from pancode.kernel.errors import ConfigError, NotFoundError
 from pancode.workflows.commands.begin import steps_of, tasks_of
 from pancode.workflows.files.reader import check_workflow
@@ -99,3 +100,10 @@ def test_every_shipped_workflow_is_right_and_says_what_it_is_for() -> None:
         assert found.description
         assert found.needs_input
         assert f"pancode chain {name}" in read_shipped(name).text
+
+
+def test_the_chains_that_are_named_are_those_that_are_shipped() -> None:
+    for agents, name in CHAINS.items():
+        text = read_shipped(name).text
+        found = re.findall(r"^ +agent: (\S+)$", text, re.MULTILINE)
+        assert tuple(found[: len(agents)]) == agents
