@@ -32,6 +32,7 @@ NAMING = (
     "pancode/agents/agents.py",
     "pancode/drills/commands/drilled_fleet.py",
     "pancode/interfaces/cli/commands.py",
+    "pancode/interfaces/tui/views.py",
     "tests/unit/pancode/agents/test_named_paths.py",
     "tests/unit/pancode/app/test_inside.py",
     "tests/unit/pancode/interfaces/mcp/test_tools.py",
@@ -45,12 +46,14 @@ NAMING = (
 FACES = ("app", "interfaces/cli", "interfaces/mcp")
 """The folders of tests that ask commands and tools of all features."""
 WHOLE = (
+    "agents/test_agentchoice.py::test_a_task_for_several_agents_is_refused_with_the_chain_it_could_be",
     "app/test_check.py::test_agents_and_skills_need_no_file",
     "app/test_faces_agree.py",
     "app/test_panos_window.py::test_each_request_is_served_by_the_tools_that_are_offered[Land the last one]",
     "interfaces/cli/test_lists_and_helps.py",
     "interfaces/cli/test_tree.py",
     "interfaces/http/test_once.py::test_which_routes_take_a_key",
+    "sessions/commands/test_slash.py::test_each_command_of_the_original_does_or_says_something",
     "sessions/commands/test_slash.py::test_its_verb_is_there",
     "skills/test_model.py::test_the_skill_that_hands_work_over_names_tools_that_exist",
     "skills/test_model.py::test_those_that_ship_are_sound_short",
@@ -63,7 +66,8 @@ MANY = (
 )
 """Tests that need several features: they are run without one of them, but not without all."""
 ROUTE = re.compile(r'"((?:GET|POST) (/v1/[^"]*))"')
-SHARED, CONSTANT = "pancode/runs/answers.py", re.compile(r"^([A-Z_]+) = Route\[.*\]\((.+)\)$", re.MULTILINE)
+SHARED = ("pancode/runs/answers.py", "pancode/conversation/answers.py")
+CONSTANT = re.compile(r"^([A-Z_]+) = Route\[.*\]\((.+)\)$", re.MULTILINE)
 SERVED = re.compile(r"^@Verb\((?:shapes\.)?([A-Z_]+)\b", re.MULTILINE)
 """Routes that a feature serves and others ask: their constants are shared, and not in its own `answers`."""
 TOOL = re.compile(r'^    \w+\(\n +"(\w+)",\n +"[A-Z]', re.MULTILINE)
@@ -84,8 +88,6 @@ FEATURES = (
     ("pancode.workflows",),
 )
 """What is deleted together: issues are worked on in workspaces."""
-UNTESTED = ("pancode.sessions", "pancode.workflows")
-"""Without these the rest imports and type-checks; tests of other subjects still use them."""
 ALL = sorted({package for feature in FEATURES for package in feature})
 CACHE, LIMIT_S = ".mypy_cache", 900
 IMPORT_ALL = """
@@ -223,7 +225,7 @@ def copy_without(place: Path, packages: Sequence[str]) -> Path:
             shutil.copy2(ROOT / name, place / name)
     folders = [place / package.replace(".", "/") for package in packages]
     sources = [path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.py")]
-    shared = dict(CONSTANT.findall((place / SHARED).read_text(encoding="utf-8")))
+    shared = dict(found for one in SHARED for found in CONSTANT.findall((place / one).read_text("utf-8")))
     sources += [shared[name] for source in sources for name in SERVED.findall(source) if name in shared]
     routes = dict(found for source in sources for found in ROUTE.findall(source))
     for folder in folders:
@@ -321,9 +323,7 @@ def run_what_is_left(place: Path, *tests: str, without: Sequence[str] = WHOLE) -
         shutil.copytree(ROOT / CACHE, place / CACHE)
     left_out = [f"--deselect=tests/unit/pancode/{name}" for name in without]
     types = run(place, "-m", "mypy", "pancode", "node_agent")
-    if types or not tests:
-        return types
-    return run(place, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *left_out, *tests)
+    return types or run(place, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *left_out, *tests)
 
 
 @pytest.mark.slow
@@ -331,13 +331,11 @@ def run_what_is_left(place: Path, *tests: str, without: Sequence[str] = WHOLE) -
 def test_what_is_left_passes_its_tests(tmp_path: Path, feature: Sequence[str]) -> None:
     """More than 30 s: it runs mypy and tests. A package that lost nothing is tested by the next test."""
     place = copy_without(tmp_path, feature)
-    tests = [] if feature[0] in UNTESTED else list_changed_tests(place)
-    assert not run_what_is_left(place, *tests)
+    assert not run_what_is_left(place, *list_changed_tests(place))
 
 
 @pytest.mark.slow
 def test_without_all_of_them_the_rest_passes_its_tests(tmp_path: Path) -> None:
     """More than 30 s: it runs mypy and most unit tests."""
-    tested = sorted({one for feature in FEATURES if feature[0] not in UNTESTED for one in feature})
-    place = copy_without(tmp_path, tested)
+    place = copy_without(tmp_path, ALL)
     assert not run_what_is_left(place, "tests/unit/pancode", without=(*WHOLE, *MANY))

@@ -26,7 +26,7 @@ Asks = Mapping[str, ApiAsk]
 SUMMARY: Asks = {"fleet": ApiAsk("/v1/fleet"), "now": ApiAsk("/v1/now"), "budget": ApiAsk("/v1/budget")}
 """The answer for the head of every page."""
 _RUNS = ApiAsk("/v1/runs", {"limit": MOST_RUNS})
-_WORKS = ApiAsk("/v1/work")
+_WORKS = ApiAsk(path_of("work"))
 _INBOX = ApiAsk("/v1/inbox")
 
 

@@ -27,6 +27,7 @@ from pancode.interfaces.mcp.tool import McpTool
 from pancode.interfaces.mcp.tools import BY_NAME, call_tool
 from pancode.kernel.errors import UnavailableError, UsageError
 from pancode.kernel.records import Action, ActionKind, Run, RunState
+from pancode.runs.answers import CONTINUE
 from pancode.runs.facts import Caller, FleetLead
 from pancode.runs.feed_thread import JOIN_S, FeedThread
 from pancode.runs.life.conversation import payer_of
@@ -42,7 +43,7 @@ AGAIN_S = 5.0
 MOST_AT_ONCE, MOST_OF_ONE = 32, 8
 """The most concurrent calls: in total, and per interactive run, so that one run cannot block all others."""
 ANSWER = "POST /v1/runs/{run}/answer"
-CONTINUE, TELL = "POST /v1/runs/{run}/continue", "POST /v1/runs/{run}/tell"
+TELL = "POST /v1/runs/{run}/tell"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """The name of a workflow that a run requests; it is never used as a path."""
 DISPATCH = "dispatch"

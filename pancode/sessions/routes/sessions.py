@@ -12,7 +12,6 @@ from starlette.concurrency import run_in_threadpool
 
 from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Mode, Safety
-from pancode.conversation import answers
 from pancode.conversation import answers as shapes
 from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, TELLS
 from pancode.interfaces.http.bodies import ActBody, By, CallerSettings, TellBody, WorkBody
@@ -121,7 +120,7 @@ class RestoreBody(ActBody):
     name: Annotated[str, Field(max_length=200)]
 
 
-@Verb(answers.CHAT, SessionBody, "chat", pokes=True, status=201, right=DISPATCHES)
+@Verb(shapes.CHAT, SessionBody, "chat", pokes=True, status=201, right=DISPATCHES)
 def _begin(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
     """Start a session: a chain of interactive runs."""
     body: SessionBody = call.body
@@ -133,13 +132,13 @@ def _begin(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
     return describe_queued(begin_session(context.core, around, request))
 
 
-@Verb(answers.SESSIONS, command="sessions ls", query=("limit",))
-def _sessions(context: ApiContext, call: ApiCall) -> answers.SessionsAnswer:
+@Verb(shapes.SESSIONS, command="sessions ls", query=("limit",))
+def _sessions(context: ApiContext, call: ApiCall) -> shapes.SessionsAnswer:
     """List the newest sessions."""
     return {"sessions": list_sessions(context.core, call.number("limit", 20, MOST_ROWS))}
 
 
-@Verb(answers.SESSION, command="sessions show")
+@Verb(shapes.SESSION, command="sessions show")
 def _show(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """Return a session, named by any of its runs."""
     return get_session(context.core, call.path["run"])
@@ -149,8 +148,8 @@ def _is_landing(context: ApiContext, call: ApiCall) -> bool:
     return may_land_next(context.core, newest_run(context.core, call.path["run"]))
 
 
-@Verb(answers.WORDS, TellBody, "sessions attach", pokes=True, right=ANSWERS, lands=_is_landing)
-def _send_message(context: ApiContext, call: ApiCall) -> answers.SaidAnswer:
+@Verb(shapes.WORDS, TellBody, "sessions attach", pokes=True, right=ANSWERS, lands=_is_landing)
+def _send_message(context: ApiContext, call: ApiCall) -> shapes.SaidAnswer:
     """Send a user's message to a session."""
     body: TellBody = call.body
     token = None if call.visitor is None else call.visitor.token
@@ -167,7 +166,7 @@ def _send_message(context: ApiContext, call: ApiCall) -> answers.SaidAnswer:
     }
 
 
-@Verb(answers.TURN, TurnBody, "sessions rest", pokes=True, right=TELLS)
+@Verb(shapes.TURN, TurnBody, "sessions rest", pokes=True, right=TELLS)
 def _turn(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """Cancel a session's current turn, or suspend the session after that turn."""
     body: TurnBody = call.body
@@ -176,7 +175,7 @@ def _turn(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     )
 
 
-@Verb(answers.TERMS, TermsBody, "sessions set", pokes=True, right=DISPATCHES)
+@Verb(shapes.TERMS, TermsBody, "sessions set", pokes=True, right=DISPATCHES)
 def _change_terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """Set a session's mode, level and model from its next interactive run on."""
     body: TermsBody = call.body
@@ -185,33 +184,33 @@ def _change_terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     return get_session(context.core, run.id)
 
 
-@Verb(answers.END, ActBody, "sessions end", pokes=True, right=TELLS)
+@Verb(shapes.END, ActBody, "sessions end", pokes=True, right=TELLS)
 def _end(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """End a session; a later message starts its next run."""
     body: ActBody = call.body
     return get_session(context.core, end_session(context.core, call.path["run"], body.by).id)
 
 
-@Verb(answers.SESSION_VERDICT, command="receipt verify")
+@Verb(shapes.SESSION_VERDICT, command="receipt verify")
 def _verify(context: ApiContext, call: ApiCall) -> shapes.SessionVerdictShape:
     """Verify that a session's receipts are valid and form a chain."""
     return verify_session(context.core, call.path["run"], context.coordinator.streams)
 
 
-@Verb(answers.CHECKPOINTS, command="sessions checkpoint")
+@Verb(shapes.CHECKPOINTS, command="sessions checkpoint")
 def _points(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """List a session's checkpoints."""
     return checkpoints.list_checkpoints(context.core, call.path["run"])
 
 
-@Verb(answers.CHECKPOINT, CheckpointBody, "sessions checkpoint", status=201, right=TELLS)
+@Verb(shapes.CHECKPOINT, CheckpointBody, "sessions checkpoint", status=201, right=TELLS)
 def _name_point(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """Create a checkpoint at a suspended session's newest interactive run."""
     body: CheckpointBody = call.body
     return checkpoints.make_checkpoint(context.core, call.path["run"], body.name or "", body.by)
 
 
-@Verb(answers.RESTORE, RestoreBody, "sessions restore", right=TELLS)
+@Verb(shapes.RESTORE, RestoreBody, "sessions restore", right=TELLS)
 def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """Make a session's next message continue from a checkpoint."""
     body: RestoreBody = call.body
@@ -220,13 +219,13 @@ def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     )
 
 
-@Verb(answers.TASKS, command="sessions show")
+@Verb(shapes.TASKS, command="sessions show")
 def _tasks(context: ApiContext, call: ApiCall) -> shapes.TasksShape:
     """List the runs that a session has dispatched."""
     return list_tasks(context.core, call.path["run"])
 
 
-@Verb(answers.CONTEXT, command="sessions show")
+@Verb(shapes.CONTEXT, command="sessions show")
 def _context(context: ApiContext, call: ApiCall) -> shapes.ContextShape:
     """Return the use of a session's context window, by category."""
     place = context.coordinator
