@@ -142,7 +142,7 @@ def test_times_are_short_today_and_dated_else() -> None:
 @pytest.mark.parametrize(
     ("typed", "found"),
     [
-        *(("runs", "runs"), (":RUNS ", "runs"), ("no", "nodes"), ("w", None), ("machines", "nodes")),
+        *(("runs", "runs"), (":RUNS ", "runs"), ("no", "nodes"), ("machines", "nodes")),
         *(("q", "quit"), ("money", "budget"), ("run", "runs"), ("", None), ("zzz", None)),
     ],
 )

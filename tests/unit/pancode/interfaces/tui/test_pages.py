@@ -13,7 +13,7 @@ from pancode.interfaces.tui.pages import nodes, runs, texts
 from pancode.interfaces.tui.pages import workflows as work
 from pancode.interfaces.tui.pages.now import draw_nodes_in_short, draw_now
 from pancode.interfaces.tui.pages.summary import draw_summary, list_troubles
-from pancode.interfaces.tui.views import SUMMARY, VIEWS, ApiAsk
+from pancode.interfaces.tui.views import SUMMARY, VIEWS, ApiAsk, find_resource
 from tests.unit.pancode.interfaces.tui.scene import Scene
 
 
@@ -272,3 +272,7 @@ def test_an_empty_fleet_says_what_to_try() -> None:
         work.draw_queue({"queues": {"paused": None, "queues": []}}, "", PageMoment.of(0)).empty
         == "nothing waits"
     )
+
+
+def test_a_beginning_of_several_pages_is_none() -> None:
+    assert find_resource("w") is None, "waiting, workflows"
