@@ -6,14 +6,15 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from typer import Argument
 
+from pancode.interfaces.cli.declared import collect_values, take_values
 from pancode.interfaces.cli.larger_work import complete_files, load_commands
 from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Json, Label, Yes, completions, many, option, parse_label, verb
+from pancode.interfaces.cli.parameters import Json, Yes, completions, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, short_time
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import UsageError
@@ -21,13 +22,11 @@ from pancode.kernel.formatting import zone_of
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch_requests import WithArgv, of_caller, task_text
 from pancode.schedules import answers
+from pancode.schedules.terms import TERMS
 
-At = Annotated[str | None, option("Start once: '2026-12-24 08:00', 08:00, or with an offset.", "TIME")]
-_ON = "Start on an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook."
-_WHERE = "Start only on events that match: agent, node, repo, outcome, workflow; may be repeated."
 _CHAIN = "Start this workflow, with TASK as its input."
-_MISSED = "For times missed while no coordinator ran: start once for all, not at all, or once for each."
-Zone = Annotated[str | None, option("Time zone of --cron and --at (default: this machine's).", "ZONE")]
+_TRIGGERS = [TERMS[name] for name in ("cron", "at", "on", "where")]
+_TIMES = [TERMS[name] for name in ("missed", "overlap", "zone")]
 
 
 def format_schedules(found: list[answers.ScheduleShape]) -> str:
@@ -130,27 +129,20 @@ Name = Annotated[str, Argument(autocompletion=completions.schedules)]
     cls=WithArgv,
 )
 @options.take_options("dispatch", after="zone")
+@take_values(_TIMES, after="concurrency")
+@take_values(_TRIGGERS, after="file")
 def add(
     ctx: typer.Context,
     name: Annotated[str, Argument()],
     task: options.Task = None,
     *,
     file: options.File = None,
-    cron: Annotated[
-        str | None, option("Five cron fields, or @hourly, @daily, @weekly, @monthly, @yearly.", "WORDS")
-    ] = None,
-    at: At = None,
-    on: Annotated[str | None, option(_ON, "EVENT")] = None,
-    where: Annotated[list[Label], many(_WHERE, "KEY=VALUE", parser=parse_label)],
     chain: Annotated[str | None, option(_CHAIN, "NAME|FILE", complete=complete_files)] = None,
     batch: Annotated[
         str | None, option("Start the tasks of this file.", "FILE", complete=complete_files)
     ] = None,
     total: options.Total = None,
     concurrency: options.Concurrency = None,
-    missed: Annotated[Literal["once", "none", "all"], option(_MISSED)] = "once",
-    overlap: Annotated[bool, option("Start even if the schedule's last run is still running.")] = False,
-    zone: Zone = None,
     dry_run: Annotated[bool, option("Show the next times without creating the schedule.")] = False,
     yes: Yes = False,
     face: Json,
@@ -163,9 +155,8 @@ def add(
     one is still running. In TASK, $RUN is the event's run. With --on webhook, a signed request starts the
     work; its secret is shown only now. A hook of git or a line of CI starts it with `pancode schedule run`.
     """
-    body: dict[str, Any] = {"name": name, "cron": cron, "at": at, "on": on, "where": dict(where)}
-    body |= {"missed": missed, "overlap": overlap, "dry_run": dry_run}
-    body |= {"zone": zone or local_zone(os.environ), **_work(ctx, task_text(task, file), chain, batch)}
+    terms = {"zone": local_zone(os.environ), **collect_values(TERMS.values(), ctx.params)}
+    body = {**terms, **_work(ctx, task_text(task, file), chain, batch), "name": name, "dry_run": dry_run}
     _show(face, face.post(answers.ADD_SCHEDULE, body, works=not dry_run))
 
 

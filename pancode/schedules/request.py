@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import zone_of
 from pancode.schedules.model import WEBHOOK, AtTime, OnWebhook, Trigger, on_event
+from pancode.schedules.terms import ScheduleTerms
 from pancode.schedules.times import CronTimes, read_at
 from pancode.schedules.work import PlannedWork
 
 MOST_HOOK_NAME = 50
 
 
-@dataclass(frozen=True, slots=True)
-class AskedSchedule:
-    """A requested schedule; exactly one of `cron`, `at` and `on` is given."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedSchedule(ScheduleTerms):
+    """A requested schedule. Without a zone, its times are in UTC."""
 
     name: str
     by: str
     work: PlannedWork
-    cron: str | None = None
-    at: str | None = None
-    on: str | None = None
-    where: Mapping[str, str] = field(default_factory=dict)
-    zone: str = "UTC"
-    missed: str = "once"
-    overlap: bool = False
 
 
 def wanted_trigger(request: AskedSchedule, now_ms: int) -> Trigger:
@@ -39,14 +32,15 @@ def wanted_trigger(request: AskedSchedule, now_ms: int) -> Trigger:
         raise UsageError(f"the schedule {what}", fix=fix, code="bad_value")
     if request.where and request.on in (None, WEBHOOK):
         raise UsageError("--where requires --on EVENT", fix="omit it, or add --on run.failed")
-    zone_of(request.zone)
+    zone = request.zone or "UTC"
+    zone_of(zone)
     if request.on == WEBHOOK:
         _check_name(request.name)
         return OnWebhook()
     if request.cron is not None:
-        return CronTimes.read(request.cron, request.zone, now_ms)
+        return CronTimes.read(request.cron, zone, now_ms)
     if request.at is not None:
-        return AtTime(read_at(request.at, request.zone, now_ms), request.zone)
+        return AtTime(read_at(request.at, zone, now_ms), zone)
     return on_event(str(request.on), request.where)
 
 

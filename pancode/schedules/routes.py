@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model
@@ -15,6 +16,7 @@ from pancode.interfaces.http.routing import ApiCall, RemovedAnswer, TcpAccess, V
 from pancode.kernel.errors import UsageError
 from pancode.kernel.signature_check import fresh_secret, verify_call
 from pancode.kernel.visitors import AccessError
+from pancode.runs.declared_models import with_values
 from pancode.schedules import answers
 from pancode.schedules.model import WEBHOOK, secret_name
 from pancode.schedules.request import AskedSchedule
@@ -27,6 +29,7 @@ from pancode.schedules.service import (
     remove_schedule,
     resume_schedule,
 )
+from pancode.schedules.terms import TERMS
 from pancode.schedules.views import get_schedule, list_schedules, preview_schedule
 from pancode.schedules.webhook import HookShape, accept_call, secret_for
 from pancode.schedules.work import PlannedWork
@@ -34,42 +37,29 @@ from pancode.schedules.work import PlannedWork
 Words = Annotated[str, Field(min_length=1, max_length=200)]
 
 
+_TYPES: Mapping[str, Any] = {
+    **{"Words": Words, "Missed": Literal[TERMS["missed"].words], "bool": bool},
+    "Labels": Annotated[dict[Words, Words], Field(max_length=10)],
+}
+
+
+@with_values(TERMS, _TYPES)
 class ScheduleBody(Body):
     """A schedule to add: trigger (`cron`, `at` or `on`) and work (`dispatch` or `workflow`).
 
-    `cron`: five fields, or @daily. `at`: one time, such as 2026-12-24 08:00. `on`: an event, or `webhook`.
-    `where`: filters for the events of `on`. `zone`: the zone of cron and at.
-    `missed`: how to treat times that passed while the coordinator was down. `overlap`: start even if the last
-    run has not ended.
+    `zone` null: UTC.
     """
 
     name: Words
     by: By = "api"
-    cron: Words | None = None
-    at: Words | None = None
-    on: Words | None = None
-    where: dict[Words, Words] = Field(default_factory=dict, max_length=10)
-    zone: Words = "UTC"
-    missed: Literal["once", "none", "all"] = "once"
-    overlap: bool = False
     dispatch: DispatchBody | None = None
     workflow: LaterBody | None = None
     dry_run: bool = False
 
     def asked(self) -> AskedSchedule:
         """Return the requested schedule. UsageError unless it starts one dispatch or one workflow."""
-        return AskedSchedule(
-            name=self.name,
-            by=self.by,
-            work=self._work(),
-            cron=self.cron,
-            at=self.at,
-            on=self.on,
-            where=self.where,
-            zone=self.zone,
-            missed=self.missed,
-            overlap=self.overlap,
-        )
+        terms = {name: getattr(self, name) for name in TERMS}
+        return AskedSchedule(name=self.name, by=self.by, work=self._work(), **terms)
 
     def without_yes(self) -> ScheduleBody:
         """Return the body without approvals, as no user approves each firing of a token's schedule."""

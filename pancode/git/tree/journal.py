@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pancode.git.runner import GitRefusal
 from pancode.git.tree.steps import FileIdentity, FileStep, missing_folders
+from pancode.kernel.declared import from_json, to_json
 
 Checkpoint = Callable[[str], None]
 """Called with a name before each change of the files; a test ends the process there."""
@@ -55,7 +56,7 @@ class LandingJournal:
         """Write the plan durably before any change; return the steps as they were written."""
         staged = tuple(self._stage(step) for step in steps)
         folders = missing_folders(self.top, staged)
-        plan = {"top": str(self.top), "folders": folders, "steps": [step.to_json() for step in staged]}
+        plan = {"top": str(self.top), "folders": folders, "steps": to_json(staged)}
         self._write("plan.json", json.dumps(plan))
         return staged
 
@@ -212,7 +213,7 @@ class LandingJournal:
         return plan if isinstance(plan, dict) else {}
 
     def _read_steps(self) -> tuple[FileStep, ...]:
-        return tuple(FileStep.from_json(entry) for entry in self._read()["steps"] if isinstance(entry, dict))
+        return tuple(from_json(FileStep, entry) for entry in self._read()["steps"] if isinstance(entry, dict))
 
     def _read_folders(self) -> list[str]:
         return [str(name) for name in self._read()["folders"]]

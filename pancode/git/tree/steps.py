@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.wire.git import Change, decode_path, list_parents
@@ -129,21 +129,6 @@ class FileStep:
     executable: bool = False
     below: int = 0
     staged: FileIdentity | None = None
-
-    def to_json(self) -> dict[str, object]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, object]) -> FileStep:
-        old, staged = data["old"], data["staged"]
-        return cls(
-            path=str(data["path"]),
-            old=FileIdentity(**old) if isinstance(old, dict) else None,
-            new=data["new"] is True,
-            executable=data["executable"] is True,
-            below=data["below"] if isinstance(data["below"], int) else 0,
-            staged=FileIdentity(**staged) if isinstance(staged, dict) else None,
-        )
 
 
 def steps_of(top: Path, changes: Iterable[Change]) -> tuple[FileStep, ...]:

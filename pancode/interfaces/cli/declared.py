@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.parameters import (
@@ -68,6 +68,7 @@ def _annotate(one: Value) -> Any:
     if one.complete:
         more["complete"] = getattr(completions, one.complete)
     hint: Any = bool if one.kind == "bool" else int if one.bounds is not None else str
+    hint = Literal[one.words] if one.words and not one.value else hint
     return Annotated[hint | None if one.default is None else hint, option(about, *words, **more)]
 
 

@@ -117,7 +117,7 @@ def test_a_call_of_another_time_and_one_without_a_signature() -> None:
 
 
 def test_a_schedule_on_a_webhook_is_asked_for_with_its_word() -> None:
-    asked = AskedSchedule("ci", "ana", PlannedWork(), on="webhook")
+    asked = AskedSchedule(name="ci", by="ana", work=PlannedWork(), on="webhook")
     trigger = wanted_trigger(asked, NOW)
     assert (
         trigger == OnWebhook() == trigger_of(dump_trigger(trigger))
@@ -138,5 +138,5 @@ def test_a_schedule_on_a_webhook_is_asked_for_with_its_word() -> None:
 def test_what_can_be_called_by_nobody_is_refused(name: str, more: dict[str, object], what: str) -> None:
     said: dict[str, object] = {"on": "webhook", **more}
     with pytest.raises(UsageError) as found:
-        wanted_trigger(AskedSchedule(name, "ana", PlannedWork(), **said), NOW)  # type: ignore[arg-type]
+        wanted_trigger(AskedSchedule(name=name, by="ana", work=PlannedWork(), **said), NOW)  # type: ignore[arg-type]
     assert what in f"{found.value.why} {found.value.fix}"
