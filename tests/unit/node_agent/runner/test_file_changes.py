@@ -54,8 +54,8 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 def test_two_looks_are_apart(tmp_path: Path) -> None:
     clock = SystemClock()
     with FileChanges(clock) as changes:
-        changes.take((tmp_path,))
         began = clock.mono_ms()
+        changes.take((tmp_path,))
         for name in ("a", "b", "c"):
             (tmp_path / name).write_bytes(b"")
             assert is_told(changes)
