@@ -26,7 +26,7 @@ from pancode.schedules.terms import TERMS
 
 _CHAIN = "Start this workflow, with TASK as its input."
 _TRIGGERS = [TERMS[name] for name in ("cron", "at", "on", "where")]
-_TIMES = [TERMS[name] for name in ("missed", "overlap", "zone")]
+_OTHERS = [one for one in TERMS.values() if one not in _TRIGGERS]
 
 
 def format_schedules(found: list[answers.ScheduleShape]) -> str:
@@ -129,7 +129,7 @@ Name = Annotated[str, Argument(autocompletion=completions.schedules)]
     cls=WithArgv,
 )
 @options.take_options("dispatch", after="zone")
-@take_values(_TIMES, after="concurrency")
+@take_values(_OTHERS, after="concurrency")
 @take_values(_TRIGGERS, after="file")
 def add(
     ctx: typer.Context,
