@@ -1,0 +1,42 @@
+"""The JSON of a dataclass is read back as it was, also by another version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from pancode.kernel.declared import from_json, to_json
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+@dataclass(frozen=True)
+class Inner:
+    usd: Decimal | None = None
+    colours: tuple[Colour, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str
+    inner: Inner | None = None
+    many: Mapping[str, Inner] | None = None
+    pairs: tuple[tuple[str, str], ...] = ()
+    count: int = 3
+
+
+def test_what_is_written_is_read_back() -> None:
+    inner = Inner(Decimal("0.10"), (Colour.RED,))
+    for one in (Outer("a"), Outer("b", inner, {"x": inner, "y": Inner()}, (("k", "v"),), 0)):
+        read = from_json(Outer, json.loads(json.dumps(to_json(one))))
+        assert read == one and type(read.pairs) is tuple
+    assert to_json(inner) == {"usd": "0.10", "colours": ["red"]}
+
+
+def test_another_version_may_have_other_keys() -> None:
+    assert from_json(Outer, {"name": "a", "of a later version": 1}) == Outer("a")
