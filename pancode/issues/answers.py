@@ -1,5 +1,6 @@
 """The API's answers about issues of trackers and about the work on issues."""
 
+from dataclasses import dataclass
 from typing import NotRequired
 
 from typing_extensions import TypedDict
@@ -52,14 +53,15 @@ class IssueWorksAnswer(TypedDict):
     works: list[IssueWorkShape]
 
 
-class PlanAnswer(TypedDict):
+@dataclass(frozen=True, slots=True)
+class PlanAnswer:
     """The place of a plan. `task`: the planner's task; `run`: the planning session, empty before it begins;
     `file`: the file for the plan."""
 
     workspace: str
     file: str
     task: str
-    run: str
+    run: str = ""
 
 
 class IssueWorkAnswer(TypedDict):

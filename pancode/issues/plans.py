@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from pancode.issues.answers import PlanAnswer
 from pancode.issues.model import ISSUE, Trackers, mark_untrusted
 from pancode.issues.service import fetch_issue
 from pancode.kernel.errors import NotFoundError, UsageError
@@ -38,16 +38,6 @@ The work:
 """
 
 
-@dataclass(frozen=True, slots=True)
-class PlanPlace:
-    """The place of a plan. `run`: the newest run of its planning session; empty: it has not begun."""
-
-    workspace: str
-    file: str
-    task: str
-    run: str = ""
-
-
 def ensure_workspace(
     core: Core,
     around: Surroundings,
@@ -57,7 +47,7 @@ def ensure_workspace(
     by: str,
     node: str | None,
     continues: bool,
-) -> PlanPlace:
+) -> PlanAnswer:
     """Return the workspace of an issue, of a plan by its name, or of a task as text; create it if missing.
 
     `top`: returns the repository for work that is not an issue; raises UsageError. `continues`: use the plan
@@ -85,7 +75,7 @@ def ensure_workspace(
             "asked and answered. "
         )
     create_if_missing(core, name, path, title, node, by)
-    return PlanPlace(
+    return PlanAnswer(
         name,
         file,
         _ORDER.format(begin=begin, steps=STEPS, file=file, work=work),

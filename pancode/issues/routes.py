@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 from typing import Annotated, cast
 
@@ -147,8 +146,7 @@ def _plan(context: ApiContext, call: ApiCall) -> answers.PlanAnswer:
     body: PlanBody = call.body
     around, trackers = context.coordinator.around({}), context.coordinator.part(IssueTracking).trackers
     top = partial(context.top_of, body.cwd)
-    found = ensure_workspace(context.core, around, trackers, body.what, top, body.by, body.node, body.goes_on)
-    return cast("answers.PlanAnswer", asdict(found))
+    return ensure_workspace(context.core, around, trackers, body.what, top, body.by, body.node, body.goes_on)
 
 
 @Verb(answers.KEEP_PLAN, KeepPlanBody, "issue plan", pokes=True, right=APPROVES)

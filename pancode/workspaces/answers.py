@@ -95,6 +95,8 @@ class ProjectShape(NamedProject):
 
 @dataclass(frozen=True, slots=True)
 class ProjectsAnswer:
+    """All projects, or those that the request has added."""
+
     projects: tuple[ProjectShape, ...]
 
 

@@ -154,17 +154,17 @@ def plan(
     body = {"what": what, "cwd": find_folder(), "node": node, "goes_on": goes_on, "by": find_user()}
     there = face.client(works=True).post(PLAN, body)
     options = (*(("--once",) if once else ()), *(("--json",) if face.as_json else ()))
-    if there["run"]:
+    if there.run:
         if once:
-            fix = f'pancode sessions attach --once {there["run"]} "..."'
-            raise UsageError(f"the planning session has already started: {there['run']}", fix=fix)
-        return run(["sessions", "attach", there["run"]])
-    name = there["workspace"]
-    face.note(f"plan {name}: to write the plan to {there['file']}: pancode issue plan --keep {name}")
+            fix = f'pancode sessions attach --once {there.run} "..."'
+            raise UsageError(f"the planning session has already started: {there.run}", fix=fix)
+        return run(["sessions", "attach", there.run])
+    name = there.workspace
+    face.note(f"plan {name}: to write the plan to {there.file}: pancode issue plan --keep {name}")
     chosen = {"--model": model, "--runtime": runtime, "--node": node}
     flags = [word for flag, value in chosen.items() if value is not None for word in (flag, value)]
-    place = ("--agent", PLANNER, "--workspace", there["workspace"])
-    return run(["chat", *options, *place, *flags, "--", there["task"]])
+    place = ("--agent", PLANNER, "--workspace", there.workspace)
+    return run(["chat", *options, *place, *flags, "--", there.task])
 
 
 def keep_plan(face: Face, name: str) -> int:
