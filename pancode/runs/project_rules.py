@@ -40,7 +40,7 @@ LabelRules: TypeAlias = Mapping[str, LabelRule]
 class NamedProject:
     """One project. None: the project does not set the field."""
 
-    name: Name = value("The project's name (default: the directory's name).", "NAME")
+    name: Name = value("The project's name (default: the directory's name).", "NAME", default="")
     path: str = value(default="")
     """A directory in its repository, on the coordinator's computer."""
     remote: Fact = value(default="")

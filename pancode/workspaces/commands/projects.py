@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,7 +38,7 @@ _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "p
 _MAPPING = "Add all projects of a mapping file (linearPrefix ...), or none if one fails."
 
 
-_OPTIONS = (PROJECT["name"], *CHANGES.values())
+_OPTIONS = (replace(PROJECT["name"], default=None), *CHANGES.values())
 
 
 @verb(
