@@ -105,8 +105,8 @@ class NamedProject:
 
 PROJECT = values_of(NamedProject, Value)
 """The values of a project by name."""
-CHANGES = {name: replace(one, default=None) for name, one in PROJECT.items() if one.help and name != "name"}
-"""The values that a request may change, beside the project's name and its path; each may be omitted."""
+CHANGES = {name: replace(one, default=None) for name, one in PROJECT.items() if one.help}
+"""The values that a request may give, beside the project's path; each may be omitted."""
 
 
 def project_name(text: str) -> str:

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,16 +28,13 @@ from pancode.kernel.declared import leave_out_unset, to_json
 from pancode.kernel.errors import ExitCode, UsageError, describe_cause
 from pancode.kernel.formatting import format_bytes
 from pancode.kernel.names import PLANNER, PRD, is_readme
-from pancode.runs.project_rules import CHANGES, PROJECT
+from pancode.runs.project_rules import CHANGES
 from pancode.workspaces import answers
 
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
 _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
 """The key in a mapping file for each field of a project."""
 _MAPPING = "Add all projects of a mapping file (linearPrefix ...), or none if one fails."
-
-
-_OPTIONS = (replace(PROJECT["name"], default=None), *CHANGES.values())
 
 
 @verb(
@@ -52,7 +48,7 @@ _OPTIONS = (replace(PROJECT["name"], default=None), *CHANGES.values())
     "--name shop --label agent:reviewer=agent=reviewer --label big=budget=5",
     "--mapping project-mappings.json",
 )
-@take_values(_OPTIONS, after="path")
+@take_values(CHANGES.values(), after="path")
 def add(
     path: Annotated[
         str | None, Argument(help="A directory in the project's repository; omit it to change a project.")
@@ -67,7 +63,7 @@ def add(
 
     If a new project has no PRD (file with its goal), a terminal offers a draft: `pancode project prd`.
     """
-    body = collect_values(_OPTIONS, ctx.params)
+    body = collect_values(CHANGES.values(), ctx.params)
     if path is not None:
         body["path"] = make_absolute(path)
     if "pull_people" in body:
