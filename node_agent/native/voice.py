@@ -20,6 +20,8 @@ from node_agent.wire.identity import (
     unseal_text,
 )
 
+MOST_THOUGHT = 20_000
+"""The most characters of one thought in the stream."""
 PIECE, LATEST_MS = 400, 1000
 """A piece of text is written at this many characters, or this many milliseconds after the last one."""
 MOST_WORDS = 200_000
@@ -33,14 +35,21 @@ class Voice:
     def __init__(self, clock: Clock, fd: int = 1) -> None:
         self._clock, self._fd = clock, fd
         self._text: list[str] = []
+        self._thought, self._began = "", 0
         self._size, self._last = 0, clock.mono_ms()
         self.latest_ms = LATEST_MS
         self.written = 0
         self.answer: list[str] = []
         """The pieces of the current answer, which is all text since the last event."""
 
+    def think(self, text: str) -> None:
+        """Add a piece of what the model thinks; it is written as one event before what follows."""
+        self._began = self._began if self._thought else self._clock.mono_ms()
+        self._thought = (self._thought + text)[:MOST_THOUGHT]
+
     def say(self, text: str) -> None:
         """Add a piece of the model's text to the stream."""
+        self._end_thought()
         self._text.append(text)
         self.answer.append(text)
         self._size += len(text)
@@ -57,10 +66,18 @@ class Voice:
         return bool(text)
 
     def tell(self, kind: str, **fields: object) -> None:
-        """Write an event, after any buffered text."""
+        """Write an event, after any buffered text and thought; calls get the time."""
         self.flush()
+        self._end_thought()
         self.answer.clear()
-        self._write({"type": kind, **fields})
+        timed = {"at": self._clock.wall_ms()} if kind in ("called", "ran", "denied") else {}
+        self._write({"type": kind, **timed, **fields})
+
+    def _end_thought(self) -> None:
+        text, self._thought = self._thought, ""
+        if text.strip():
+            spent_ms = self._clock.mono_ms() - self._began
+            self._write({"type": "thought", "at": self._clock.wall_ms(), "ms": spent_ms, "text": text})
 
     def sync(self) -> None:
         """Sync the stream to the disk, if the stream is a file."""

@@ -107,7 +107,7 @@ def values_of(declared: Any, made: type[V]) -> Mapping[str, V]:
 
 def to_json(one: Any) -> Any:
     """Return a value as JSON: a dataclass as an object, money and words of an enumeration as text."""
-    kind = type(one)
+    kind: Any = type(one)
     if kind in _PLAIN:
         return one
     if names := _names_of(kind):
@@ -125,7 +125,7 @@ _PLAIN = frozenset((str, int, float, bool, NoneType))
 
 
 @cache
-def _names_of(kind: type) -> tuple[str, ...]:
+def _names_of(kind: Any) -> tuple[str, ...]:
     return tuple(one.name for one in fields(kind)) if is_dataclass(kind) else ()
 
 

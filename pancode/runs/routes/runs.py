@@ -11,7 +11,14 @@ from pancode.interfaces.http.bodies import BeginsRun, ContinueBody, DispatchBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.cursors import PAGED, Cursors
 from pancode.interfaces.http.routing import ApiCall, EventStream, Octets, Verb
-from pancode.interfaces.http.streams import ReadLog, ShownLog, log_events, make_event_stream, run_events
+from pancode.interfaces.http.streams import (
+    PartsOfLog,
+    ReadLog,
+    ShownLog,
+    log_events,
+    make_event_stream,
+    run_events,
+)
 from pancode.kernel.pages import MOST_ROWS, RUN_FILTERS
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
@@ -107,12 +114,11 @@ def _list_snapshots(context: ApiContext, call: ApiCall) -> answers.SnapshotsAnsw
     return {"snapshots": under_way(context.core)}
 
 
-@Verb(answers.TAILS, query=("bytes",))
+@Verb(answers.TAILS, query=("bytes", "shown"))
 def _list_tails(context: ApiContext, call: ApiCall) -> answers.TailsAnswer:
-    """Return the last output of each run that is at work."""
-    return {
-        "tails": read_tails(context.core, context.coordinator.streams, call.number("bytes", 600, MOST_TAIL))
-    }
+    """Return the last output of each run that is at work. `shown`: as the text that `pancode logs` shows."""
+    most = call.number("bytes", 600, MOST_TAIL)
+    return {"tails": read_tails(context.core, context.coordinator.streams, most, shown=call.flag("shown"))}
 
 
 @Verb(answers.RUN, command="runs show")
@@ -135,15 +141,22 @@ def _stream_events(context: ApiContext, call: ApiCall) -> EventStream:
 
 
 @Verb(
-    "GET /v1/runs/{run}/log", command="logs", query=("offset", "last", "stream", "attempt", "follow", "shown")
+    "GET /v1/runs/{run}/log",
+    command="logs",
+    query=("offset", "last", "stream", "attempt", "follow", "shown", "parts"),
 )
 def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
     """Return a run's output from an offset on, or its last bytes.
 
     `follow`: as events, until the run has ended. `shown`: as events with the text that `pancode logs` shows.
+    `parts`: as events with what the agent says, thinks and does.
     """
     place, follows, is_shown = LogPlace.of(call.query), call.flag("follow"), call.flag("shown")
     read: ReadLog = partial(read_log, context.core, context.coordinator.streams, call.path["run"])
+    if call.flag("parts"):
+        run = _find_run(context, call)
+        tell = PartsOfLog(run.id, run.runtime).format
+        return make_event_stream(log_events(context, read, place, follows=follows, tell=tell))
     piece = read(replace(place, offset=0, last=0) if is_shown else place)
     if follows or is_shown:
         if is_shown and reading_of(runtime := _find_run(context, call).runtime) is not None:

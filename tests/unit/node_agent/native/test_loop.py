@@ -115,12 +115,41 @@ def test_calls_are_done_told_and_answered(folder: Path) -> None:
     assert (stage.top / "notes.txt").read_text() == "alpha\nB\ngamma\n"
     (called,), (ran,) = stage.told("called"), stage.told("ran")
     assert (called["tool"], called["path"]) == ("edit", f"{stage.top}/notes.txt")
+    assert 0 < called["at"] <= ran.pop("at")
     assert ran == {"type": "ran", "id": "c", "ok": True, "diff": "-beta\n+B"}
     assert stage.told("usage")[-1] == {
         "type": "usage", "input": 200, "cached": 100, "output": 20, "turns": 2, "told": True, "model": "m"
     }  # fmt: skip
     assert stage.script.questions[0].turns == (Asked("the task"),)
     assert from_json(to_json("s", stage.saved, "here"), "here") == ("s", stage.loop.talk)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("echo a; exit 3", {"output": "a", "exit": 3}),
+        ("echo '[exit 0]'; false", {"output": "[exit 0]", "exit": 1}),
+        ("seq 2000", {"exit": 0}),
+    ],
+)
+def test_a_command_is_told_with_its_exit_status(folder: Path, command: str, told: dict[str, Any]) -> None:
+    """Whatever the command prints, and although the tool itself has worked."""
+    stage = Stage(folder, Script(calls("bash", command=command), says("Done.")))
+    stage.loop.run("the task")
+    (ran,) = stage.told("ran")
+    assert {**ran, **told} == ran and ran["ok"] is True
+    assert len(ran["output"]) <= 4_010 and (command != "seq 2000" or ran["output"].endswith("2000"))
+
+
+def test_what_a_model_thinks_is_one_event_before_what_follows(folder: Path) -> None:
+    stage = Stage(folder, Script(says("Done.")))
+    stage.loop.voice.think("Let me ")
+    stage.loop.voice.think("see.")
+    stage.loop.voice.say("I see.")
+    (thought,) = stage.told("thought")
+    assert thought["text"] == "Let me see." and thought["ms"] >= 0
+    lines = stage.file.read_text().splitlines()
+    assert [json.loads(line)["type"] for line in lines] == ["thought", "said"]
 
 
 @pytest.mark.parametrize(
