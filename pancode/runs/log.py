@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from node_agent.wire.identity import AttemptId
-from pancode.conversation.lines import LogStory
-from pancode.conversation.stream import BEGINS, reading_of
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.records import Closed, Lease, LeaseState, Run, RunState
@@ -109,32 +107,16 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
 MOST_TAIL = 4_000
 
 
-def read_tails(core: Core, streams: Streams, most: int, *, shown: bool = False) -> dict[str, str]:
-    """Return the last bytes of output of each active run that has output, as text by run. `shown`: what a
-    user reads of them, instead of the program's events."""
+def read_tails(core: Core, streams: Streams, most: int) -> dict[str, bytes]:
+    """Return the last bytes of output of each active run that has output, by run."""
     with core.ports.ledger.transaction() as tx:
         leases = open_leases(tx)
-        runs = {lease.run: tx.get(Run, lease.run) for lease in leases} if shown else {}
     found = {}
     for lease in leases:
         identity = AttemptId(run=lease.run, attempt=lease.attempt, lease=lease.lease)
         if size := streams.size(identity, OUT):
-            data = streams.read(identity, OUT, max(0, size - most), most)
-            run = runs.get(lease.run)
-            found[lease.run] = (
-                data.decode(errors="replace") if run is None else show_tail(run.runtime, data, most)
-            )
+            found[lease.run] = streams.read(identity, OUT, max(0, size - most), most)
     return found
-
-
-def show_tail(runtime: str, data: bytes, most: int) -> str:
-    """Return the end of an output as text. The first line of an output that is longer may be cut."""
-    texts = list[str]()
-    story = LogStory(runtime, texts.append)
-    if len(data) == most and reading_of(runtime, BEGINS) is not None:
-        data = data.partition(b"\n")[2]
-    story.write("", data)
-    return "".join(texts)
 
 
 def stream_names(core: Core, streams: Streams, text: str) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from pancode.conversation.lines import LogStory
 from pancode.conversation.parts import PartsReader
+from pancode.conversation.stream import BEGINS, reading_of
 from pancode.fleet.acts import Progress, ProgressLine
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.problems import body_of, problem_of
@@ -130,6 +131,16 @@ class ShownLog:
         self._count += len(text)
         here = LogPlace(place.stream, self._source.attempt, max(self._count, place.offset))
         return LogPiece(data, here, more=ends or piece.more)
+
+
+def show_tail(runtime: str, data: bytes, most: int) -> str:
+    """Return the end of an output as text. The first line of an output that is longer may be cut."""
+    texts = list[str]()
+    story = LogStory(runtime, texts.append)
+    if len(data) == most and reading_of(runtime, BEGINS) is not None:
+        data = data.partition(b"\n")[2]
+    story.write("", data)
+    return "".join(texts)
 
 
 def _format_log(piece: LogPiece) -> str:

@@ -18,6 +18,7 @@ from pancode.interfaces.http.streams import (
     log_events,
     make_event_stream,
     run_events,
+    show_tail,
 )
 from pancode.kernel.pages import MOST_ROWS, RUN_FILTERS
 from pancode.kernel.records import Run, RunState
@@ -117,8 +118,15 @@ def _list_snapshots(context: ApiContext, call: ApiCall) -> answers.SnapshotsAnsw
 @Verb(answers.TAILS, query=("bytes", "shown"))
 def _list_tails(context: ApiContext, call: ApiCall) -> answers.TailsAnswer:
     """Return the last output of each run that is at work. `shown`: as the text that `pancode logs` shows."""
-    most = call.number("bytes", 600, MOST_TAIL)
-    return {"tails": read_tails(context.core, context.coordinator.streams, most, shown=call.flag("shown"))}
+    core, most, is_shown = context.core, call.number("bytes", 600, MOST_TAIL), call.flag("shown")
+
+    def describe(run: str, tail: bytes) -> str:
+        if not is_shown:
+            return tail.decode(errors="replace")
+        return show_tail(get_run(core, run).runtime, tail, most)
+
+    tails = read_tails(core, context.coordinator.streams, most)
+    return {"tails": {run: describe(run, tail) for run, tail in tails.items()}}
 
 
 @Verb(answers.RUN, command="runs show")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.runs.log import show_tail
+from pancode.interfaces.http.streams import show_tail
 
 _CALLED = '{"type": "called", "id": "1", "tool": "write", "path": "export.py"}\n'
 _USAGE = '{"type": "usage", "input": 3394, "cached": 1000}\n'
