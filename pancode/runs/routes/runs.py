@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from urllib.parse import quote
 
 from pancode.conversation.stream import reading_of
+from pancode.git.diff import count_lines
 from pancode.interfaces.http.access.rights import DISPATCHES, STOPS
 from pancode.interfaces.http.access.run_rights import refuse_act
 from pancode.interfaces.http.bodies import BeginsRun, ContinueBody, DispatchBody, ReasonBody, RetryBody
@@ -36,7 +38,7 @@ from pancode.runs.request import DispatchRequest, workspace_in
 from pancode.runs.retry import dispatch_again
 from pancode.runs.stop import stop_run
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import get_run, get_run_detail, get_run_shape
+from pancode.runs.views import format_iso, get_run, get_run_detail, get_run_shape
 from pancode.runs.whole_changes import diff_change
 
 
@@ -177,9 +179,19 @@ def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
     return Octets(piece.data, headers=headers)
 
 
-@Verb("GET /v1/runs/{run}/diff", command="diff", query=("stat",))
+@Verb("GET /v1/runs/{run}/diff", command="diff", query=("stat", "now"))
 def _diff(context: ApiContext, call: ApiCall) -> Octets:
-    """Return the run's change as a diff."""
+    """Return the run's change as a diff.
+
+    `now`: for a run in progress, its change so far, read from its node at most every ten seconds. The headers
+    `Pancode-At` and `Pancode-Notes` say when it was read and what it lacks.
+    """
+    run = _find_run(context, call)
+    if call.flag("now") and run.state is not RunState.ENDED:
+        found = context.unfinished.read(context.core, context.coordinator.fleet, run)
+        notes = {"Pancode-Notes": quote("; ".join(found.notes)[:2_000])} if found.notes else {}
+        diff = count_lines(found.diff) if call.flag("stat") else found.diff
+        return Octets(diff, headers={"Pancode-At": format_iso(found.at_ms), **notes})
     return Octets(diff_change(context.core, call.path["run"], call.flag("stat")))
 
 

@@ -1,28 +1,41 @@
 // The change of a run: by file, coloured; comments on its lines become the next attempt.
 
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { ask, at, post } from "../lib/api.js";
+import { ask, at, post, withQuery } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
 import { coloured, kindOf, openAfter } from "../lib/colours.js";
 import { go, html, useKept, usePhone } from "../lib/live.js";
-import { asked, Glyph, linesOf, newKey, tell, Trouble, Window } from "../lib/parts.js";
+import { asked, Glyph, linesOf, newKey, tell, Trouble, When, Window } from "../lib/parts.js";
 import { counted } from "../lib/words.js";
 
 const HEIGHT = 24;
 const SIGN = { add: "+", del: "-", ctx: " ", hunk: "", file: "", meta: "" };
 
+const AGAIN_MS = 10_000;
+
+/** The change of a run; of a run in progress what it has changed so far, read again while somebody looks. */
 export function Change({ run }) {
-  const [state, set] = useState({});
+  const [state, set] = useState({}), open = run.state !== "ended";
   useEffect(() => {
     const stop = new AbortController();
-    ask(at("runs", run.run, "diff"), { signal: stop.signal }).then((answer) => answer.text()).then((text) => set({ text }), (error) => error.name !== "AbortError" && set({ error }));
-    return () => stop.abort();
-  }, [run.run, run.commit]);
-  if (!run.commit && run.state !== "ended") return html`<p class="panel pad small quiet">The run has not ended: it has no change yet.</p>`;
-  if (state.error) return html`<${Trouble} problem=${state.error} />`;
+    let timer = 0;
+    const read = async () => {
+      if (!document.hidden) {
+        try {
+          const answer = await ask(withQuery(at("runs", run.run, "diff"), { now: open ? 1 : undefined }), { signal: stop.signal }), text = await answer.text();
+          set({ text, at: answer.headers.get("Pancode-At"), notes: decodeURIComponent(answer.headers.get("Pancode-Notes") || "") });
+        } catch (error) { if (error.name === "AbortError") return; set((old) => ({ ...old, error })); }
+      }
+      if (open) timer = setTimeout(read, AGAIN_MS);
+    };
+    read();
+    return () => { stop.abort(); clearTimeout(timer); };
+  }, [run.run, run.commit, open]);
+  if (state.error && state.text === undefined) return open && state.error.status < 500 ? html`<p class="panel pad small quiet">No change yet: ${state.error.message}${state.error.why ? `, ${state.error.why}` : ""}.</p>` : html`<${Trouble} problem=${state.error} />`;
   if (state.text === undefined) return html`<p>reading …</p>`;
-  if (!state.text.trim()) return html`<p class="panel pad small quiet">This run changed no file.</p>`;
-  return html`<${Shown} run=${run} text=${state.text} />`;
+  const head = state.at && html`<p class="small quiet" role="status">So far, at <${When} at=${state.at} />; the run continues.${state.notes && ` Not shown: ${state.notes}.`}</p>`;
+  if (!state.text.trim()) return html`${head}<p class="panel pad small quiet">${state.at ? "It has changed no file yet." : "This run changed no file."}</p>`;
+  return html`${head}<${Shown} run=${run} text=${state.text} />`;
 }
 
 /** What is shown of the rows, as {i} or, side by side, {left, right}; what is folded leaves its file's heading. */
