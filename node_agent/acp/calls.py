@@ -180,7 +180,7 @@ class AcpCalls:
         shown: dict[str, object] = dict(_format_changes(call, self._deeds.box.tree.top)) if ok else {}
         if text_of(call.get("kind")) == "execute":
             shown = {"output": cut_middle(_read_output(update), MOST_SHOWN)}
-            if (status := _read_exit(update)) is not None:
+            if (status := read_exit(update)) is not None:
                 shown["exit"] = status
         self._voice.tell("ran", id=name, ok=ok, **shown)
 
@@ -255,7 +255,7 @@ def _list_texts(update: Mapping[str, Any]) -> list[str]:
     return [text_of(one.get("text")) for one in parts]
 
 
-def _read_exit(update: Mapping[str, Any]) -> int | None:
+def read_exit(update: Mapping[str, Any]) -> int | None:
     """Return the exit status of a command, which programs report under several names."""
     raw = dict_of(update.get("rawOutput"))
     found = map(

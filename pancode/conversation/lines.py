@@ -13,7 +13,7 @@ from pancode.conversation.model import (
     SessionTalk,
     TalkCall,
     TalkNote,
-    Thought,
+    TalkThought,
     Turn,
 )
 from pancode.kernel.formatting import escape_line, format_seconds
@@ -44,7 +44,7 @@ class LineStory:
         match part:
             case Said(text=text) | Output(text=text):
                 self._say(text)  # The pieces form one text; they are not lines.
-            case Thought(spent_ms=spent_ms):
+            case TalkThought(spent_ms=spent_ms):
                 # the thought itself may be longer than all that the agent says
                 spent = f" {format_seconds(spent_ms // 1000)}" if spent_ms >= 1000 else ""
                 self._show_lines([f"~ thought{spent}"])

@@ -78,7 +78,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Thought:
+class TalkThought:
     """What the model has thought. `spent_ms`: for how long, in milliseconds; 0: unknown."""
 
     text: str
@@ -148,7 +148,7 @@ class Output:
     text: str
 
 
-Part = HeardMessage | Said | Thought | TalkCall | Turn | TalkNote | Output
+Part = HeardMessage | Said | TalkThought | TalkCall | Turn | TalkNote | Output
 
 
 class SessionTalk:
@@ -227,7 +227,7 @@ class SessionTalk:
                     self.turn.answer += event.text
                 yield Said(event.text)
             case "thought" if event.text.strip():
-                yield Thought(event.text, event.spent_ms)
+                yield TalkThought(event.text, event.spent_ms)
             case "called" | "asks_fleet" | "fleet_over":
                 yield from self._begin_call(event)
             case "ran" | "denied":
@@ -237,7 +237,7 @@ class SessionTalk:
             case "usage":
                 self._used = event.text
             case "session" | "noted" | "compacted" | "retrying" | "rests":
-                yield from _yield_note(event)
+                yield from note_of(event)
 
     def _yield_messages(self, event: WorkerEvent) -> Iterator[HeardMessage]:
         begins = event.kind == "turn"
@@ -307,7 +307,8 @@ class SessionTalk:
         return turn
 
 
-def _yield_note(event: WorkerEvent) -> Iterator[TalkNote]:
+def note_of(event: WorkerEvent) -> Iterator[TalkNote]:
+    """Yield the note in an event, if it has a text."""
     match event.kind:
         case "retrying":
             status, why = f" {event.number}" * bool(event.number), f": {event.why}" * bool(event.why)

@@ -12,7 +12,7 @@ from pancode.conversation.model import (
     SessionTalk,
     TalkCall,
     TalkNote,
-    Thought,
+    TalkThought,
     Turn,
 )
 from pancode.kernel.declared import leave_out_unset, to_json
@@ -50,16 +50,17 @@ class TalkPart:
 
 def describe_part(part: Part, line: int = 0) -> dict[str, object]:
     """Return the part as JSON, without what is unset."""
-    return leave_out_unset(to_json(_describe(part, line)))
+    return leave_out_unset(to_json(part_of(part, line)))
 
 
-def _describe(part: Part, line: int) -> TalkPart:
+def part_of(part: Part, line: int) -> TalkPart:
+    """Return the part in the form in which interfaces get it."""
     match part:
         case Said(text=text):
             return TalkPart("said", line, text=text)
         case Output(text=text):
             return TalkPart("output", line, text=text)
-        case Thought(text=text, spent_ms=spent_ms):
+        case TalkThought(text=text, spent_ms=spent_ms):
             return TalkPart("thought", line, text=text, spent_ms=spent_ms)
         case HeardMessage():
             if part.begins and part.turn is not None:

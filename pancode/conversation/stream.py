@@ -13,7 +13,7 @@ from node_agent.wire.other_runtimes import OTHER
 from pancode.kernel.formatting import format_usd as in_dollars
 
 if TYPE_CHECKING:
-    from node_agent.runtimes.base import Activity, Parser, ToolCall
+    from node_agent.runtimes.base import Activity, Parser
 
 MOST_LINE = 16 << 20
 LAST_MS = 4_000_000_000_000
@@ -169,7 +169,7 @@ class ProgramReading:
         yield WorkerEvent(
             "usage", text=_format_usage(usage.input_tokens, usage.output_tokens, usage.cost_usd)
         )
-        at_ms = _time_in(line)
+        at_ms = read_time(line)
         yield from (replace(one, at_ms=at_ms) for one in map(self._make_event, found) if one is not None)
 
     def _make_event(self, activity: Activity) -> WorkerEvent | None:
@@ -192,10 +192,11 @@ class ProgramReading:
             case Thought(text=text):
                 return WorkerEvent("thought", text=text)
             case ToolCall(tool=tool, detail=detail):
-                command, path, pattern = _about(activity)
-                return WorkerEvent(
-                    "called", id=f"{tool} {detail}", tool=tool, command=command, path=path, pattern=pattern
-                )
+                command = detail if activity.command else ""
+                path = activity.paths[0] if activity.paths and not command else ""
+                pattern = "" if command or path else detail
+                of = f"{tool} {detail}"
+                return WorkerEvent("called", id=of, tool=tool, command=command, path=path, pattern=pattern)
             case Ran(call=call, ok=ok, answer=answer, exit=status):
                 called = self._make_event(call)
                 assert called is not None
@@ -213,7 +214,7 @@ _TIME = re.compile(rb'[{,]"timestamp":\s*(?:"([0-9T:.+Z-]{19,35})"|([0-9]{12,14}
 """The time of a program's event. Quotes inside of a text are escaped, so that it does not match there."""
 
 
-def _time_in(line: bytes) -> int:
+def read_time(line: bytes) -> int:
     """Return the time of a program's event in Unix milliseconds; 0 if it has none."""
     found = _TIME.search(line)
     if found is None:
@@ -224,13 +225,6 @@ def _time_in(line: bytes) -> int:
     except (ValueError, OverflowError):
         return 0
     return at_ms if 0 < at_ms < LAST_MS else 0
-
-
-def _about(call: ToolCall) -> tuple[str, str, str]:
-    """Return what the call acts on: its command, or else its path, or else the words that describe it."""
-    if call.command:
-        return call.detail, "", ""
-    return ("", call.paths[0], "") if call.paths else ("", "", call.detail)
 
 
 def _format_usage(tokens_in: int, tokens_out: int, usd: object = None) -> str:

@@ -110,7 +110,7 @@ def to_json(one: Any) -> Any:
     kind: Any = type(one)
     if kind in _PLAIN:
         return one
-    if names := _names_of(kind):
+    if names := names_of(kind):
         # most fields are plain, and a list of runs has many: a call for each of them would double the cost
         given = ((name, getattr(one, name)) for name in names)
         return {name: each if type(each) in _PLAIN else to_json(each) for name, each in given}
@@ -125,7 +125,8 @@ _PLAIN = frozenset((str, int, float, bool, NoneType))
 
 
 @cache
-def _names_of(kind: Any) -> tuple[str, ...]:
+def names_of(kind: Any) -> tuple[str, ...]:
+    """Return the names of a dataclass's fields; of another type none."""
     return tuple(one.name for one in fields(kind)) if is_dataclass(kind) else ()
 
 

@@ -18,7 +18,7 @@ from pancode.conversation.model import (
     SessionTalk,
     TalkCall,
     TalkNote,
-    Thought,
+    TalkThought,
     Turn,
 )
 from pancode.conversation.parts import PartsReader
@@ -78,7 +78,7 @@ def _add(turn: Json, part: Part, calls: dict[TalkCall, list[Any]]) -> None:
             parts[-1][1] += text
         case Said(text=text):
             parts.append(["text", text])
-        case Thought(text=text):
+        case TalkThought(text=text):
             parts.append(["thought", text])
         case TalkCall(number=number) if number:
             if part not in calls:

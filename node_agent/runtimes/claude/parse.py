@@ -99,7 +99,7 @@ class ClaudeParser(EventParser):
             if is_denied(block, meta.get(number, {})):
                 yield self._note_denial(call, block.get("content"))
             else:
-                yield _end_call(call, answer_of(block.get("content")), block.get("is_error") is not True)
+                yield end_of_call(call, answer_of(block.get("content")), block.get("is_error") is not True)
 
     # ---- the outcome: the order of these checks matters
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
@@ -118,7 +118,7 @@ class ClaudeParser(EventParser):
 _EXIT = re.compile(r"Exit code (\d{1,3})\n?")
 
 
-def _end_call(call: ToolCall, answer: str, ok: bool) -> Ran:
+def end_of_call(call: ToolCall, answer: str, ok: bool) -> Ran:
     """Return the end of a call. The program reports the exit status of a failed command in its answer only,
     and none for a command that it could not start."""
     found = _EXIT.match(answer) if call.command else None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from pancode.conversation.model import HeardMessage, Said, SessionTalk, TalkCall, TalkNote, Thought, Turn
+from pancode.conversation.model import HeardMessage, Said, SessionTalk, TalkCall, TalkNote, TalkThought, Turn
 from pancode.kernel.formatting import clip_columns, count_noun, reveal_invisible
 
 Json = dict[str, Any]
@@ -48,7 +48,7 @@ class UpdateReader:
                     yield make_chunk("user_message_chunk", text)
                 case Said(text=text):
                     yield make_chunk("agent_message_chunk", text)
-                case Thought(text=text):
+                case TalkThought(text=text):
                     yield make_chunk("agent_thought_chunk", text)
                 case TalkNote(kind="noted" | "asks" | "compacted" | "retrying", text=text):
                     yield make_chunk("agent_thought_chunk", f"{text}\n")

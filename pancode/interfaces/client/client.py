@@ -353,9 +353,10 @@ class Client:
         """Return the answer's bytes unchanged."""
         return self._exchange("GET", _add_query(path, query))[1]
 
-    def change(self, run: str, *, stat: bool = False) -> Change:
-        """Return a run's change, or that of a run in progress so far."""
-        path = _add_query(path_of("runs", run, "diff"), {"stat": stat, "now": True})
+    def change(self, run: str, *, stat: bool = False, since: str | None = None) -> Change:
+        """Return a run's change, or that of a run in progress so far. `since`: the run whose result it is
+        compared with."""
+        path = _add_query(path_of("runs", run, "diff"), {"stat": stat, "now": True, "since": since})
         headers, data = self._exchange("GET", path)
         return Change(data, headers.get("pancode-at") or "", unquote(headers.get("pancode-notes") or ""))
 

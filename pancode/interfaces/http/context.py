@@ -18,8 +18,8 @@ from pancode.fleet.answers import ProcessShape, RunningShape, TroubleShape
 from pancode.fleet.part import CoordinatorPart
 from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.fleet.ssh.machines import Machines
+from pancode.fleet.ssh.unfinished_change import UnfinishedChanges
 from pancode.fleet.standing import Held
-from pancode.fleet.unfinished_change import UnfinishedChanges
 from pancode.git.log_store import LogStreams
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError, UsageError
 from pancode.runs.core import Core

@@ -143,7 +143,8 @@ def show_tail(runtime: str, data: bytes, most: int) -> str:
     return "".join(texts)
 
 
-def _format_log(piece: LogPiece) -> str:
+def format_log(piece: LogPiece) -> str:
+    """Return the event with the bytes of a piece."""
     place, shown = piece.place, base64.b64encode(piece.data).decode()
     data = {"attempt": place.attempt, "next": place.offset, "stream": place.stream, "b64": shown}
     return format_event("log", data, f"{place.attempt}:{place.offset}")
@@ -173,7 +174,7 @@ async def log_events(
     place: LogPlace,
     *,
     follows: bool,
-    tell: Callable[[LogPiece], str] = _format_log,
+    tell: Callable[[LogPiece], str] = format_log,
 ) -> AsyncIterator[str]:
     """Yield `log` with bytes from a place on, `attempt` when another attempt begins, `end` when nothing can
     follow. Each `log` contains the next offset; a reader that resumes there misses and repeats nothing.

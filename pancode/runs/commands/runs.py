@@ -234,6 +234,10 @@ def diff(
     *,
     run: AnyRun = LAST,
     stat: Annotated[bool, option("Show only the files and the number of changed lines.")] = False,
+    since: Annotated[
+        str | None,
+        option("Show what has changed since this run's result, as of the round before.", "RUN"),
+    ] = None,
     face: Json,
 ) -> None:
     """Show a run's change as a patch for git apply; for a suspended session, its whole change.
@@ -241,7 +245,8 @@ def diff(
     Of a run in progress, its node reads what has changed so far, at most every ten seconds.
     """
     client = face.client()
-    found = client.change(find_run(client, run), stat=stat)
+    before = None if since is None else find_run(client, since)
+    found = client.change(find_run(client, run), stat=stat, since=before)
     change = found.diff
     if face.as_json:
         so_far = {"at": found.at, "notes": found.notes} if found.at else {}

@@ -39,7 +39,7 @@ from pancode.runs.retry import dispatch_again
 from pancode.runs.stop import stop_run
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import format_iso, get_run, get_run_detail, get_run_shape
-from pancode.runs.whole_changes import diff_change
+from pancode.runs.whole_changes import diff_change, diff_since
 
 
 @Verb(answers.RUNS, command="runs ls", query=(*PAGED, *RUN_FILTERS))
@@ -179,16 +179,21 @@ def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
     return Octets(piece.data, headers=headers)
 
 
-@Verb("GET /v1/runs/{run}/diff", command="diff", query=("stat", "now"))
+@Verb("GET /v1/runs/{run}/diff", command="diff", query=("stat", "now", "since"))
 def _diff(context: ApiContext, call: ApiCall) -> Octets:
     """Return the run's change as a diff.
 
-    `now`: for a run in progress, its change so far, read from its node at most every ten seconds. The headers
-    `Pancode-At` and `Pancode-Notes` say when it was read and what it lacks.
+    `since`: what has changed since the result of another run, such as that of the round before. `now`: for a
+    run in progress, its change so far, read from its node at most every ten seconds; the headers `Pancode-At`
+    and `Pancode-Notes` say when it was read and what it lacks.
     """
-    run = _find_run(context, call)
-    if call.flag("now") and run.state is not RunState.ENDED:
-        found = context.unfinished.read(context.core, context.coordinator.fleet, run)
+    run, since = _find_run(context, call), call.query.get("since", "")
+    if since:
+        return Octets(diff_since(context.core, run.id, since, call.flag("stat")))
+    is_open = run.state is not RunState.ENDED and run.result.get("commit") is None
+    read = context.unfinished.read
+    found = read(context.core, context.coordinator.fleet, run) if call.flag("now") and is_open else None
+    if found is not None:
         notes = {"Pancode-Notes": quote("; ".join(found.notes)[:2_000])} if found.notes else {}
         diff = count_lines(found.diff) if call.flag("stat") else found.diff
         return Octets(diff, headers={"Pancode-At": format_iso(found.at_ms), **notes})
@@ -232,7 +237,7 @@ def _retry(context: ApiContext, call: ApiCall) -> answers.QueuedAnswer:
     return describe_queued(dispatch_again(context.core, around, old, body.by, body.resume, body.alone))
 
 
-def _may_land_next(context: ApiContext, call: ApiCall) -> bool:
+def may_land_after(context: ApiContext, call: ApiCall) -> bool:
     """Whether this message may begin a run that lands; in a session, the session's newest run decides."""
     run = _find_run(context, call)
     return may_land_next(context.core, run) if run.takes_turns else lands_again(context, call)
@@ -245,7 +250,7 @@ def _may_land_next(context: ApiContext, call: ApiCall) -> bool:
     pokes=True,
     status=201,
     right=DISPATCHES,
-    lands=_may_land_next,
+    lands=may_land_after,
 )
 def _continue(context: ApiContext, call: ApiCall) -> answers.QueuedAnswer:
     """Continue from a run's result in a new run, and return the new run.

@@ -6,9 +6,9 @@ import json
 import threading
 from dataclasses import dataclass
 
-from pancode.fleet.login import OPEN
 from pancode.fleet.place import Reach
 from pancode.fleet.ssh.machines import Machines
+from pancode.fleet.ssh.remote import OPEN
 from pancode.kernel.errors import ConflictError, UnavailableError, WorkspaceError
 from pancode.kernel.records import LeaseState, Run
 from pancode.runs.core import Core
@@ -35,28 +35,27 @@ class UnfinishedChanges:
         self._kept: dict[str, UnfinishedChange] = {}
         self._locks: dict[str, threading.Lock] = {}
 
-    def read(self, core: Core, machines: Machines, run: Run) -> UnfinishedChange:
-        """Return the run's change so far. WorkspaceError: it has no checkout now. ConflictError: its node
-        cannot tell. UnavailableError: its node cannot be reached."""
+    def read(self, core: Core, machines: Machines, run: Run) -> UnfinishedChange | None:
+        """Return the run's change so far; None if no node has the run. WorkspaceError: it has no checkout.
+        ConflictError: its node cannot tell. UnavailableError: its node cannot be reached."""
         with core.ports.ledger.transaction() as tx:
             lease = newest_lease(tx, run)
         if lease is None or lease.state is LeaseState.CLOSED:
-            raise WorkspaceError(f"{run.id} has no checkout yet", fix=f"pancode why {run.id}")
+            return None
         name, node = str(identity_of(lease)), machines.known(lease.node)
         with self._locks.setdefault(name, threading.Lock()):
             found = self._kept.get(name)
             if found is None or core.wall_ms() - found.at_ms >= KEPT_MS:
-                found = self._kept[name] = self._ask(
-                    machines, Reach.of(node), node.name, name, core.wall_ms()
-                )
+                found = self._kept[name] = self.ask(machines, Reach.of(node), node.name, name, core.wall_ms())
             for old in list(self._kept)[:-MOST_KEPT]:
                 self._kept.pop(old)
                 self._locks.pop(old, None)
             return found
 
-    def _ask(
+    def ask(
         self, machines: Machines, reach: Reach, node: str, identity: str, now_ms: int
     ) -> UnfinishedChange:
+        """Return the change of an attempt as its node reports it now."""
         argv = ("sh", "-c", OPEN, "pancode", reach.installed_home or "", "change", identity)
         coming = machines.begin(node, lambda remote: remote.run(argv, MOST_S, limit=MOST_BYTES))
         try:
