@@ -67,15 +67,21 @@ def add_comment(
     """Keep a comment. UsageError for a place that is not in the change; WorkspaceError without a change."""
     quote = quote_line(diff_change(core, text, False).decode("utf-8", "replace"), file, line, last, side)
     with unit_of_work(core) as work:
-        run = find_run(work.tx, text)
-        if len(work.tx.find(ReviewComment, {"run": run.id}, limit=MOST_COMMENTS)) >= MOST_COMMENTS:
-            raise UsageError(f"{run.id} has {MOST_COMMENTS} comments", fix="send them back", code="bad_value")
+        run, is_person = _load_run_with_room(work.tx, text), _is_person(work.tx, by)
         one = ReviewComment(
-            f"c-{core.ports.ids.token(8)}", run.id, file, line, max(line, last) if line else 0, side, quote,
-            words.strip(), by, _is_person(work.tx, by), core.wall_ms(),
+            f"c-{core.ports.ids.token(8)}", run, file, line, max(line, last) if line else 0, side, quote,
+            words.strip(), by, is_person, core.wall_ms(),
         )  # fmt: skip
         work.tx.put(one)
     return _shape(one, {})
+
+
+def _load_run_with_room(tx: Transaction, text: str) -> str:
+    """Return the run's id. UsageError if it has too many comments."""
+    run = find_run(tx, text).id
+    if len(tx.find(ReviewComment, {"run": run}, limit=MOST_COMMENTS)) >= MOST_COMMENTS:
+        raise UsageError(f"{run} has {MOST_COMMENTS} comments", fix="send them back", code="bad_value")
+    return run
 
 
 def _is_person(tx: Transaction, by: str) -> bool:
@@ -89,19 +95,27 @@ def change_comment(core: Core, name: str, words: str | None, closed: bool | None
     """Change a comment's words, remove it (empty words), or tick it off. Only a comment that was not sent is
     changed, by whoever wrote it. NotFoundError, ConflictError."""
     with unit_of_work(core) as work:
-        one = work.tx.get(ReviewComment, name)
-        if one is None:
-            raise not_found("comment", name, (), "list them: pancode runs comments RUN")
-        if words is not None and (one.sent_in or one.by != by):
-            why = f"it was sent in {one.sent_in}" if one.sent_in else f"it is {one.by}'s"
-            fix = f"add another one: pancode runs comment {one.run}"
-            raise ConflictError(f"comment {name} cannot be changed", why=why, fix=fix, code="comment_kept")
-        if words is not None and not words.strip():
-            work.tx.delete(ReviewComment, one.id)
+        new = _decide_change(work.tx, name, words, closed, by)
+        if new.words:
+            work.tx.put(new)
         else:
-            new = one if words is None else replace(one, words=words.strip())
-            work.tx.put(new if closed is None else replace(new, is_closed=closed))
-    return list_comments(core, one.run)
+            work.tx.delete(ReviewComment, name)
+    return list_comments(core, new.run)
+
+
+def _decide_change(
+    tx: Transaction, name: str, words: str | None, closed: bool | None, by: str
+) -> ReviewComment:
+    """Return the comment after the change; without words: it is to be removed."""
+    one = tx.get(ReviewComment, name)
+    if one is None:
+        raise not_found("comment", name, (), "list them: pancode runs comments RUN")
+    if words is not None and (one.sent_in or one.by != by):
+        why = f"it was sent in {one.sent_in}" if one.sent_in else f"it is {one.by}'s"
+        fix = f"add another one: pancode runs comment {one.run}"
+        raise ConflictError(f"comment {name} cannot be changed", why=why, fix=fix)
+    new = one if words is None else replace(one, words=words.strip())
+    return new if closed is None else replace(new, is_closed=closed)
 
 
 def send_back(
@@ -109,9 +123,7 @@ def send_back(
 ) -> tuple[Dispatched, Sequence[ReviewComment]]:
     """Start the next round: send the comments that were not sent, and these words. UsageError if there are
     neither; the errors of a continuation."""
-    with core.ports.ledger.transaction() as tx:
-        open_ = [one for one in tx.find(ReviewComment, {"run": run.id}) if not one.sent_in]
-        round_ = len(_list_rounds(tx, run)) + 2
+    open_, round_ = _load_open(core, run)
     if not open_ and not words.strip():
         fix = f"pancode runs comment {run.id} FILE:LINE WORDS, or give words"
         raise UsageError(f"nothing to send back about {run.id}", fix=fix, code="no_comments")
@@ -119,8 +131,20 @@ def send_back(
     numbered = [replace(one, number=number) for number, one in enumerate(ordered, start=1)]
     done = continue_from(core, around, run, write_round(round_, run.task, numbered, words), by)
     with unit_of_work(core) as work:
-        for one in numbered:
-            # somebody may have ticked it off or removed it meanwhile
-            if (there := work.tx.get(ReviewComment, one.id)) is not None:
-                work.tx.put(replace(there, number=one.number, sent_in=done.run.id))
+        for one in _list_there(work.tx, numbered):
+            work.tx.put(replace(one, sent_in=done.run.id))
     return done, numbered
+
+
+def _load_open(core: Core, run: Run) -> tuple[list[ReviewComment], int]:
+    """Return the comments that were not sent, and the number of the round that they start."""
+    with core.ports.ledger.transaction() as tx:
+        open_ = [one for one in tx.find(ReviewComment, {"run": run.id}) if not one.sent_in]
+        return open_, len(_list_rounds(tx, run)) + 2
+
+
+def _list_there(tx: Transaction, sent: Sequence[ReviewComment]) -> list[ReviewComment]:
+    """Return the comments with their numbers that are still there: somebody may have changed them while the
+    message was sent."""
+    rows = [(tx.get(ReviewComment, one.id), one.number) for one in sent]
+    return [replace(row, number=number) for row, number in rows if row is not None]

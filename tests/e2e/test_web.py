@@ -436,10 +436,13 @@ def test_comments_on_a_change_become_the_next_attempt(console: Console, page: Pa
         sent.append(route.request.post_data_json)
         route.fulfill(status=201, json={"run": hostile, "state": "pending", "reason": "queued"})
 
-    page.route(f"**/v1/runs/{hostile}/continue", take)
+    page.route(f"**/v1/runs/{hostile}/send-back", take)
     page.get_by_role("button", name="Send back").click()
     expect(page.locator(".toast")).to_contain_text("continues with your comments")
-    assert "app.py:2\n>     return 2\nthree, please" in sent[0]["text"]
+    assert sent[0]["text"] == ""
+    (kept,) = console.owner.ask("runs", "comments", hostile)["comments"]
+    assert (kept["place"], kept["quote"], kept["words"]) == ("app.py:2", "    return 2", "three, please")
+    assert kept["person"] and kept["sent_in"] is None
 
 
 def test_the_inbox_is_worked_by_keyboard(console: Console, page: Page, top: Path) -> None:
