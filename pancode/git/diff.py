@@ -127,4 +127,5 @@ def count_lines(diff: bytes) -> bytes:
             is_inside = True
         elif is_inside and line[:1] in (b"+", b"-"):
             mine[line[:1] == b"-"] += 1
-    return b"".join(b"%s | +%d -%d\n" % (name, added, removed) for name, (added, removed) in counts.items())
+    stats = (FileStat(decode_path(name), added, removed) for name, (added, removed) in counts.items())
+    return "".join(map(format_stat, stats)).encode()

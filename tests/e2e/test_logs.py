@@ -52,7 +52,7 @@ def test_the_change_so_far_is_read_from_the_checkout_of_a_run_at_work(fleet: Own
     until(lambda: "+second" in fleet.run("diff", run, cwd=top).out, "a later file is seen, too")
     shown = fleet.run("diff", run, cwd=top).ok()
     assert "so far" in shown.err and "the run continues" in shown.err
-    assert "README.md | +1 -0" in fleet.run("diff", run, "--stat", cwd=top).out
+    assert "+1 -0  README.md" in fleet.run("diff", run, "--stat", cwd=top).out
     fleet.run("runs", "stop", run).ok()
     fleet.ended(run)
     assert "so far" not in fleet.run("diff", run, cwd=top).ok().err
