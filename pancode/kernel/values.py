@@ -36,6 +36,12 @@ else:
         return copy
 
 
+def take_shared(value: Any, kind: Any) -> dict[str, Any]:
+    """Return the fields of a value that another class has too."""
+    known = {one.name for one in fields(kind)}
+    return {one.name: getattr(value, one.name) for one in fields(value) if one.name in known}
+
+
 def make_value(kind: type[T], values: tuple[Any, ...] | list[Any]) -> T:
     """Make a value of this class from all its fields, in their order."""
     fresh: Any = kind
