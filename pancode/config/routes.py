@@ -11,7 +11,7 @@ from pydantic import Field
 
 from node_agent.policy.commands.programs import Use
 from node_agent.wire.policy import Safety
-from pancode.agents.presets import Preset, find_preset
+from pancode.agents.presets import find_preset
 from pancode.budget.routes import budget_scope
 from pancode.config import answers
 from pancode.config.change_makers import makers_of
@@ -30,6 +30,7 @@ from pancode.interfaces.http.access.rights import SEES_ALL, SETS_UP, TELLS
 from pancode.interfaces.http.bodies import ActBody, Line, PresetBody, SetSettingBody, SettingBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
+from pancode.kernel.declared import make_answer
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.names import not_found
 from pancode.runs.user_environment import SettingSaid
@@ -67,21 +68,7 @@ def _presets(context: ApiContext, call: ApiCall) -> answers.PresetsAnswer:
     presets, applied = around.presets(), around.applied()
     name = call.query.get("name")
     chosen = [find_preset(presets, name)] if name is not None else presets.values()
-    return {"presets": [_shape(p, p.name == applied) for p in chosen]}
-
-
-def _shape(preset: Preset, applied: bool) -> answers.PresetShape:
-    return {
-        "name": preset.name,
-        "description": preset.description,
-        "model": preset.model,
-        "worker_model": preset.worker_model,
-        "scout_model": preset.scout_model,
-        "reasoning": preset.reasoning,
-        "safety": preset.safety,
-        "origin": preset.origin,
-        "applied": applied,
-    }
+    return {"presets": [make_answer(answers.PresetShape, p, applied=p.name == applied) for p in chosen]}
 
 
 @Verb(answers.APPLY_PRESET, PresetBody, "config use", right=SETS_UP)

@@ -17,6 +17,7 @@ from pancode.issues.kept_plans import record_plan
 from pancode.issues.model import Issue, place_of, shorten_text
 from pancode.issues.plans import MOST_QUESTIONS, ensure_workspace, newest_plan, request_keeping
 from pancode.issues.service import fetch_issue, find_newest_run, list_work, make_request, start_work
+from pancode.kernel.declared import make_answer
 from pancode.kernel.errors import UsageError
 from pancode.kernel.visitors import AccessScope, must_have
 from pancode.runs.answers import WORK_RUN, QueuedAnswer, RunShape
@@ -95,15 +96,7 @@ def _issue(context: ApiContext, call: ApiCall) -> answers.IssueAnswer:
 
 
 def _shape(one: Issue) -> answers.IssueShape:
-    return {
-        "issue": one.ref,
-        "title": one.title,
-        "url": one.url,
-        "state": one.state.value,
-        "labels": list(one.labels),
-        "assignees": list(one.assignees),
-        "author": one.author,
-    }
+    return make_answer(answers.IssueShape, one, issue=one.ref)
 
 
 @Verb(answers.WORKS, command="issue ls")

@@ -103,7 +103,11 @@ class _FileReading:
         self._check_text(steps)
         found = tuple(self._problems.found)
         texts = [text for step in steps for text in _list_texts(step["dispatch"])]
-        body = None if found or head is None else self._make_body(kind, head, steps, head.name or name)
+        body: Json | None = None
+        if head is not None and not found:
+            settings = head.model_dump(mode="json", include=set(_SETTINGS), exclude_none=True)
+            stagger = {} if head.stagger is None else {"stagger_ms": head.stagger}
+            body = {"kind": kind, "name": head.name or name, "steps": steps, **settings, **stagger}
         description = head.description if head is not None else ""
         return CheckedWorkflow(kind, description, body, any(map(graph.takes_input, texts)), found)
 
@@ -117,11 +121,6 @@ class _FileReading:
         if head is not None and head.name is not None and not NAME.fullmatch(head.name):
             self._problems.add("name", f"{head.name!r} is not a valid workflow name", fix=_NAME_FIX)
         return head
-
-    def _make_body(self, kind: str, head: FileEntry, steps: list[Json], name: str) -> Json:
-        settings = head.model_dump(mode="json", include=set(_SETTINGS), exclude_none=True)
-        stagger = {} if head.stagger is None else {"stagger_ms": head.stagger}
-        return {"kind": kind, "name": name, "steps": steps, **settings, **stagger}
 
     def _read_mapping(self, key: str) -> Mapping[str, object]:
         """Return the entries below a key, by name; those of a list by number."""

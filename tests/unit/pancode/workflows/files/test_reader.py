@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pancode.interfaces.http.bodies import DispatchBody, parse_body
+from pancode.interfaces.http.bodies import DispatchBody, has_true, parse_body
 from pancode.kernel.errors import UsageError
 from pancode.workflows.files.entries import DispatchEntry
 from pancode.workflows.files.reader import CheckedWorkflow, check_workflow
@@ -184,7 +184,9 @@ def test_a_loop_goes_back_to_an_earlier_step_until_its_verdict_says_so() -> None
 def test_the_api_takes_a_step_as_in_the_file() -> None:
     """Once with the keys and units of a file, and once as a client of an earlier version sends it."""
     check = {**yaml.safe_load(LOOP)["steps"]["check"], "name": "check", "idle-timeout": "5m", "land": True}
-    (taken,) = parse_body(WorkflowBody, {"kind": "chain", "steps": [check]}).plan().steps
+    body = parse_body(WorkflowBody, {"kind": "chain", "steps": [check]})
+    (taken,) = body.plan().steps
+    assert has_true(body, "land"), "a token must have the right to land"
     former = {
         "name": "check",
         "needs": ["build"],
