@@ -37,9 +37,8 @@ else:
 
 
 def take_shared(value: Any, kind: Any) -> dict[str, Any]:
-    """Return the fields of a value that another class has too."""
-    known = {one.name for one in fields(kind)}
-    return {one.name: getattr(value, one.name) for one in fields(value) if one.name in known}
+    """Return what an object has of the fields of this class, by name."""
+    return {one.name: getattr(value, one.name) for one in fields(kind) if hasattr(value, one.name)}
 
 
 def make_value(kind: type[T], values: tuple[Any, ...] | list[Any]) -> T:

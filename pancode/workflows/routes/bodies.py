@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 
 from pancode.interfaces.http.bodies import ActBody, Body, By, LaterBody, Usd, WorkBody
-from pancode.kernel.values import replace
+from pancode.kernel.values import replace, take_shared
 from pancode.workflows.files.entries import StepEntry
 from pancode.workflows.model import MOST_STEPS, ProjectFile, StepPlan, WorkflowPlan
 from pancode.workflows.planned import PlannedWorkflow
@@ -94,22 +94,14 @@ class WorkflowBody(LaterBody):
 
     def plan(self) -> WorkflowPlan:
         score = self.race.score if self.race is not None and self.race.by == "score" else None
-        return WorkflowPlan(
-            kind=self.kind,
-            name=self.name or self.kind.value,
-            by=self.by,
-            input=self.input,
-            cwd=self.cwd,
-            steps=tuple(step.plan(self.by, self.depth, self.yes, score) for step in self.steps),
-            concurrency=self.concurrency,
-            stagger_ms=self.stagger_ms,
-            fail_fast=self.fail_fast,
-            partial=self.partial,
-            budget=self.budget,
-            race={} if self.race is None else self.race.model_dump(exclude_none=True),
-            caller={"settings": dict(self.settings), "preset": self.preset, "land": self.land},
-            file=None if self.file is None else ProjectFile(**self.file.model_dump()),
-        )
+        own = {
+            "name": self.name or self.kind.value,
+            "steps": tuple(step.plan(self.by, self.depth, self.yes, score) for step in self.steps),
+            "race": {} if self.race is None else self.race.model_dump(exclude_none=True),
+            "caller": {"settings": dict(self.settings), "preset": self.preset, "land": self.land},
+            "file": None if self.file is None else ProjectFile(**self.file.model_dump()),
+        }
+        return WorkflowPlan(**take_shared(self, WorkflowPlan) | own)
 
     def later(self) -> PlannedWorkflow:
         return PlannedWorkflow(self.plan())
