@@ -33,9 +33,9 @@ def _pulls(context: ApiContext, call: ApiCall) -> WatchedPullsAnswer:
 
 
 @Verb(PULL, PullBody, "inbox pulls", right=LANDS)
-def _pull(context: ApiContext, call: ApiCall) -> WatchedPullShape:
+def _pull(context: ApiContext, call: ApiCall[PullBody]) -> WatchedPullShape:
     """Follow a pull request, settle its items, or stop watching it."""
-    body: PullBody = call.body
+    body = call.body
     if body.follow is None and not body.done and not body.forget:
         raise UsageError("the request changes nothing", fix="set follow, done or forget", code="bad_value")
     if body.follow:

@@ -401,10 +401,10 @@ def _make_body_error(kind: type[Body], exc: ValidationError) -> UsageError:
         return UsageError(
             "the request must be a JSON object", fix="send a JSON object, such as {}", code="bad_value"
         )
-    words = error["msg"].removeprefix("Value error, ")
+    words, _, fix = error["msg"].removeprefix("Value error, ").partition(". Fix: ")
     field = kind.model_fields.get(path)
     must = field is not None and field.is_required()
-    return UsageError(f"{path[:80]}: {words}", fix=_format_hint(error, path, must), code="bad_value")
+    return UsageError(f"{path[:80]}: {words}", fix=fix or _format_hint(error, path, must), code="bad_value")
 
 
 def _keys_at(kind: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
