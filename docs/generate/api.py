@@ -7,6 +7,7 @@ from itertools import groupby
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -15,14 +16,12 @@ from docs.generate.meanings import HAPPENED
 from docs.generate.shapes import is_shape
 from pancode.app.http_routes import VERBS
 from pancode.interfaces.http import bodies
-from pancode.interfaces.http.access import routes as token_routes
 from pancode.interfaces.http.access.idempotency import KEPT_MS, MOST_CHARS, MOST_KEPT
 from pancode.interfaces.http.bodies import SignedBody
 from pancode.interfaces.http.problems import STATUS
 from pancode.interfaces.http.routing import MAX_BODY, EventStream, Octets, TcpAccess, Verb
 from pancode.kernel.records import EventKind
 from pancode.runs.live import MOST
-from pancode.workflows.routes import bodies as workflow_bodies
 
 INTRO = """
 Every command is a client of these routes. They are served as HTTP/1.1 on a unix socket of mode 0600 in
@@ -186,19 +185,21 @@ def _link(name: str) -> str:
     return f"[{name}](#{name.lower()})"
 
 
-def _with_inner(body: type[bodies.Body]) -> set[type[bodies.Body]]:
+def _with_inner(body: type[BaseModel]) -> set[type[BaseModel]]:
     """The body, those that it is made from, and those that stand inside of it."""
     near = {one for field in body.model_fields.values() for one in bodies.inner_bodies(field.annotation)}
-    near |= {getattr(_module_of(name), name) for name in bases(body) if name != "Body"}
+    near |= set(_above(body))
     return {body}.union(*map(_with_inner, near))
 
 
-def _module_of(name: str) -> Any:
-    return next(one for one in (bodies, workflow_bodies, token_routes) if hasattr(one, name))
+def _above(body: type[BaseModel]) -> list[type[BaseModel]]:
+    """The models that it is written on, without those that have no keys."""
+    named = [next(one for one in body.__mro__ if one.__name__ == name) for name in bases(body)]
+    return [one for one in named if issubclass(one, BaseModel) and one.model_fields]
 
 
-def _body(body: type[bodies.Body]) -> list[str]:
-    above = [getattr(_module_of(name), name) for name in bases(body) if name != "Body"]
+def _body(body: type[BaseModel]) -> list[str]:
+    above = _above(body)
     inherited = {name for base in above for name in base.model_fields}
     hints, said = get_type_hints(body, include_extras=True), remarks(body)
     rows = [
@@ -219,14 +220,15 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "*required*"
     value = field.get_default(call_default_factory=True, validated_data={})
-    nothing = isinstance(value, bodies.Body) or value in (None, "", (), {}, PydanticUndefined)
+    nothing = isinstance(value, BaseModel) or value in (None, "", (), {}, PydanticUndefined)
     return "" if nothing else code(str(value).lower())
 
 
 def _kind(hint: Any) -> str:
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return _kind(args[0])
+        given = (one.json_schema_input_type for one in args[1:] if isinstance(one, BeforeValidator))
+        return _kind(next((one for one in given if one is not PydanticUndefined), args[0]))
     if origin is Literal:
         return listed(args)
     if origin in (Union, type(int | None)):
@@ -235,9 +237,9 @@ def _kind(hint: Any) -> str:
         return f"list of {_kind(args[0])}"
     if origin is dict:
         return "object of text"
-    if isinstance(hint, type) and issubclass(hint, bodies.Body):
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
         return _link(hint.__name__)
     if isinstance(hint, type) and hasattr(hint, "__members__"):
         return listed(hint)  # type: ignore[arg-type]
-    plain = {str: "text", int: "integer", bool: "boolean", Decimal: "decimal, as text"}
+    plain = {str: "text", int: "integer", bool: "boolean", float: "number", Decimal: "decimal, as text"}
     return plain[hint]

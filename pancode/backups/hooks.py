@@ -27,12 +27,13 @@ from pancode.config.schema import BackupSettings
 from pancode.fleet.answers import TroubleShape
 from pancode.fleet.part import CoordinatorPart
 from pancode.fleet.place import Reach
+from pancode.kernel.declared import make_answer
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.records import EventKind, Node
 from pancode.runs.core import Core
 from pancode.runs.feed_thread import FeedThread
-from pancode.runs.views import format_iso, format_optional_iso
+from pancode.runs.views import format_optional_iso
 
 log = logging.getLogger("pancode.backups")
 LOOK_S = 60.0
@@ -259,14 +260,12 @@ def describe_place(record: PlaceRecord) -> PlaceCopiesShape:
     """Return the copies in a place, newest first."""
     whole = {one.name for one in rules.list_whole(record)}
     copies: list[CopyShape] = [
-        {
-            "name": one.name,
-            "taken_at": format_iso(one.taken_ms),
-            "verified_at": format_optional_iso(one.verified_ms if one.name in whole else None),
-            "size": one.size,
-            "base": one.base or None,
-            "files": one.files,
-        }
+        make_answer(
+            CopyShape,
+            one,
+            verified_at=format_optional_iso(one.verified_ms if one.name in whole else None),
+            base=one.base or None,
+        )
         for one in sorted(record.copies, key=lambda one: one.order, reverse=True)
     ]
     here = is_folder(record.place)

@@ -53,8 +53,8 @@ def _backups(context: ApiContext, call: ApiCall) -> BackupsAnswer:
 
 
 @Verb(BACK_UP, BackUpBody, "admin backup", status=202, right=SETS_UP)
-def _back_up(context: ApiContext, call: ApiCall) -> BackupBegunAnswer:
+def _back_up(context: ApiContext, call: ApiCall[BackUpBody]) -> BackupBegunAnswer:
     """Begin a copy in each of the places; `GET /v1/backups` shows how it ended."""
-    body: BackUpBody = call.body
+    body = call.body
     to = (*body.to, body.folder) if body.folder else body.to
     return context.coordinator.part(Backups).begin(to, None if body.key is None else body.key.recipient())

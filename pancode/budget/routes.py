@@ -27,10 +27,9 @@ def _budget(context: ApiContext, call: ApiCall) -> answers.BudgetShape:
 
 
 @Verb(answers.SET_CEILING, CeilingBody, "budget set", pokes=True, right=BUDGETS)
-def _set_ceiling(context: ApiContext, call: ApiCall) -> answers.BudgetShape:
+def _set_ceiling(context: ApiContext, call: ApiCall[CeilingBody]) -> answers.BudgetShape:
     """Set a ceiling."""
-    body: CeilingBody = call.body
-    set_ceilings(context.core, budget_scope(context, body.scope), body.ceilings(), body.by)
+    set_ceilings(context.core, budget_scope(context, call.body.scope), call.body.ceilings(), call.body.by)
     return _budget(context, call)
 
 
@@ -77,20 +76,19 @@ def _resolve_scope(context: ApiContext, kind: str, name: str) -> str:
 
 
 @Verb(answers.UNSET_CEILING, ScopeBody, "budget set", pokes=True, right=BUDGETS)
-def _reset_ceiling(context: ApiContext, call: ApiCall) -> answers.BudgetShape:
+def _reset_ceiling(context: ApiContext, call: ApiCall[ScopeBody]) -> answers.BudgetShape:
     """Restore the configured ceiling.
 
     Nodes, agents and repositories that no longer exist are accepted, since they may have left a ceiling.
     """
-    body: ScopeBody = call.body
-    unset_ceiling(context.core, _resolve_scope(context, *_budget_scope(body.scope)), body.by)
+    unset_ceiling(context.core, _resolve_scope(context, *_budget_scope(call.body.scope)), call.body.by)
     return _budget(context, call)
 
 
 @Verb(answers.SETTLE, SettleBody, "budget settle", pokes=True, right=SETTLES)
-def _settle(context: ApiContext, call: ApiCall) -> answers.SettledAnswer:
+def _settle(context: ApiContext, call: ApiCall[SettleBody]) -> answers.SettledAnswer:
     """Set an unknown or disputed cost."""
-    body: SettleBody = call.body
+    body = call.body
     run = get_run(context.core, body.run)
     settled = settle_by_hand(context.core, run.id, body.usd, body.by)
     return {"run": run.id, "usd": f"{body.usd:f}", "attempts": settled}

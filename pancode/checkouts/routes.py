@@ -33,7 +33,7 @@ class FilesBody(ActBody):
 
 
 @Verb(CHECKOUT, CheckoutBody, "dispatch", right=DISPATCHES)
-def _get_state(context: ApiContext, call: ApiCall) -> CheckoutAnswer:
+def _get_state(context: ApiContext, call: ApiCall[CheckoutBody]) -> CheckoutAnswer:
     """Return the copy of a checkout on the caller's machine, creating it if missing."""
     state = context.coordinator.part(KeptCheckouts).state(_copy(call), call.body.object_format)
     about = {"commit": state.commit, "filled": state.filled, "head": state.head, "branch": state.branch}
@@ -41,9 +41,9 @@ def _get_state(context: ApiContext, call: ApiCall) -> CheckoutAnswer:
 
 
 @Verb(FILL, FilesBody, "dispatch", right=DISPATCHES)
-def _fill(context: ApiContext, call: ApiCall) -> FilledAnswer:
+def _fill(context: ApiContext, call: ApiCall[FilesBody]) -> FilledAnswer:
     """Update the copy to the checkout's present state."""
-    body: FilesBody = call.body
+    body = call.body
     copies = context.coordinator.part(KeptCheckouts)
     return {"top": str(copies.fill(_copy(call), body.commit, body.head, body.branch, body.before))}
 

@@ -61,7 +61,8 @@ def words_of(error: ErrorDetails, path: str, known: list[str]) -> Words:
         case "enum" | "literal_error":
             return _explain_choice(value, path, error["ctx"])
         case "value_error":
-            return error["msg"].removeprefix("Value error, "), f"correct {path}"
+            why, _, fix = error["msg"].removeprefix("Value error, ").partition(". Fix: ")
+            return why, fix or f"correct {path}"
     return _format_bounds(error["type"], error.get("ctx", {})) or error["msg"], f"correct {path}"
 
 

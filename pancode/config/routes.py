@@ -11,7 +11,7 @@ from pydantic import Field
 
 from node_agent.policy.commands.programs import Use
 from node_agent.wire.policy import Safety
-from pancode.agents.presets import Preset, find_preset
+from pancode.agents.presets import find_preset
 from pancode.budget.routes import budget_scope
 from pancode.config import answers
 from pancode.config.change_makers import makers_of
@@ -30,6 +30,7 @@ from pancode.interfaces.http.access.rights import SEES_ALL, SETS_UP, TELLS
 from pancode.interfaces.http.bodies import ActBody, Line, PresetBody, SetSettingBody, SettingBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
+from pancode.kernel.declared import make_answer
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.names import not_found
 from pancode.runs.user_environment import SettingSaid
@@ -67,30 +68,16 @@ def _presets(context: ApiContext, call: ApiCall) -> answers.PresetsAnswer:
     presets, applied = around.presets(), around.applied()
     name = call.query.get("name")
     chosen = [find_preset(presets, name)] if name is not None else presets.values()
-    return {"presets": [_shape(p, p.name == applied) for p in chosen]}
-
-
-def _shape(preset: Preset, applied: bool) -> answers.PresetShape:
-    return {
-        "name": preset.name,
-        "description": preset.description,
-        "model": preset.model,
-        "worker_model": preset.worker_model,
-        "scout_model": preset.scout_model,
-        "reasoning": preset.reasoning,
-        "safety": preset.safety,
-        "origin": preset.origin,
-        "applied": applied,
-    }
+    return {"presets": [make_answer(answers.PresetShape, p, applied=p.name == applied) for p in chosen]}
 
 
 @Verb(answers.APPLY_PRESET, PresetBody, "config use", right=SETS_UP)
-def _apply_preset(context: ApiContext, call: ApiCall) -> answers.AppliedAnswer:
+def _apply_preset(context: ApiContext, call: ApiCall[PresetBody]) -> answers.AppliedAnswer:
     """Apply a preset.
 
     The coordinator stores its name separately from the user's files; it applies to every later dispatch.
     """
-    body: PresetBody = call.body
+    body = call.body
     around = context.coordinator.around({})
     preset = find_preset(around.presets(), body.name)
     if preset.safety is not None:
@@ -105,9 +92,9 @@ def _apply_preset(context: ApiContext, call: ApiCall) -> answers.AppliedAnswer:
 
 
 @Verb(answers.UNSET_PRESET, ActBody, "config use", right=SETS_UP)
-def _unset_preset(context: ApiContext, call: ApiCall) -> answers.AppliedAnswer:
+def _unset_preset(context: ApiContext, call: ApiCall[ActBody]) -> answers.AppliedAnswer:
     """Stop applying a preset."""
-    body: ActBody = call.body
+    body = call.body
     before = context.coordinator.applied_preset(None)
     if before is None:
         raise NotFoundError("no preset is applied", fix="pancode config preset", code="no_preset")
@@ -154,17 +141,17 @@ def _make_rows(settings: dict[str, SettingSaid]) -> list[answers.SettingShape]:
 
 
 @Verb(answers.SET_SETTING, SetSettingBody, "config set", pokes=True, right=SETS_UP)
-def _set(context: ApiContext, call: ApiCall) -> answers.ChangeAnswer:
+def _set(context: ApiContext, call: ApiCall[SetSettingBody]) -> answers.ChangeAnswer:
     """Set one setting, overriding all files."""
-    body: SetSettingBody = call.body
+    body = call.body
     change = AskedChange(ChangeKind.SETTING, body.key, body.value)
     return _apply_change(context, change, body, f"pancode config set {body.key} {body.value}")
 
 
 @Verb(answers.UNSET_SETTING, SettingBody, "config unset", pokes=True, right=SETS_UP)
-def _unset_setting(context: ApiContext, call: ApiCall) -> answers.ChangeAnswer:
+def _unset_setting(context: ApiContext, call: ApiCall[SettingBody]) -> answers.ChangeAnswer:
     """Remove a value that `config set` has set."""
-    body: SettingBody = call.body
+    body = call.body
     change = AskedChange(ChangeKind.SETTING, body.key, None)
     return _apply_change(context, change, body, f"pancode config unset {body.key}")
 
@@ -182,19 +169,18 @@ def _apply_change(
 
 
 @Verb(answers.PROPOSE, ProposeBody, status=201, for_runs=True, right=TELLS)
-def _propose_change(context: ApiContext, call: ApiCall) -> answers.ProposedAnswer:
+def _propose_change(context: ApiContext, call: ApiCall[ProposeBody]) -> answers.ProposedAnswer:
     """Propose a change to a user.
 
     Nothing is changed until the user approves.
     """
-    body: ProposeBody = call.body
+    body = call.body
     change = AskedChange(body.kind, body.target, body.value)
     proposal = propose_change(context.core, change_makers(context), change, body.why, body.by, call.inside)
     return cast("answers.ProposedAnswer", proposal)
 
 
 @Verb(answers.UNDO, ActBody, "config undo", pokes=True, right=SETS_UP)
-def _undo(context: ApiContext, call: ApiCall) -> answers.ChangeAnswer:
+def _undo(context: ApiContext, call: ApiCall[ActBody]) -> answers.ChangeAnswer:
     """Undo the last change."""
-    body: ActBody = call.body
-    return undo_last(context.core, change_makers(context), body.by).shape()
+    return undo_last(context.core, change_makers(context), call.body.by).shape()

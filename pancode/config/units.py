@@ -120,9 +120,9 @@ def _split_command(value: object) -> object:
 
 FilePath = Annotated[str, AfterValidator(_file_path)]
 """The path of a file on the coordinator's machine; `~` is the home of the coordinator's user."""
-Duration = Annotated[int, BeforeValidator(duration_ms), Field(gt=0)]
+Duration = Annotated[int, BeforeValidator(duration_ms, json_schema_input_type=str), Field(gt=0)]
 """A duration in milliseconds."""
-Size = Annotated[int, BeforeValidator(size_bytes), Field(gt=0)]
+Size = Annotated[int, BeforeValidator(size_bytes, json_schema_input_type=int | str), Field(gt=0)]
 """A size in bytes."""
 GpuCount = Annotated[str, BeforeValidator(gpu_count)]
 """A number of GPUs, or `all` GPUs of a node."""

@@ -23,9 +23,9 @@ class FaultBody(ActBody):
 
 
 @Verb(FAULT, FaultBody, "fleet drill", right=REMOVES)
-def _inject(context: ApiContext, call: ApiCall) -> FaultAnswer:
+def _inject(context: ApiContext, call: ApiCall[FaultBody]) -> FaultAnswer:
     """Inject a fault into a node on which only a drill works."""
-    body: FaultBody = call.body
+    body = call.body
     node, core = call.path["node"], context.core
     note_act(core, node, f"drill: {body.fault}", body.by, None, of=body.run)
     noticed_ms = inject_fault(core, context.coordinator.fleet, node, body.fault, body.run)

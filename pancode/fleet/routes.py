@@ -32,9 +32,9 @@ def _status(context: ApiContext, call: ApiCall) -> answers.FleetShape:
 
 
 @Verb("POST /v1/fleet/up", bodies.UpBody, "fleet up", right=OPERATES, when_held=True)
-def _bring_up(context: ApiContext, call: ApiCall) -> EventStream:
+def _bring_up(context: ApiContext, call: ApiCall[bodies.UpBody]) -> EventStream:
     """Bring nodes up."""
-    body: bodies.UpBody = call.body
+    body = call.body
     must_exist(context.core, body.nodes)
     held = context.coordinator.held
     if held is not None:
@@ -51,9 +51,9 @@ def _bring_up(context: ApiContext, call: ApiCall) -> EventStream:
 
 
 @Verb("POST /v1/fleet/down", bodies.NodesBody, "fleet down", right=OPERATES, when_held=True)
-def _take_down(context: ApiContext, call: ApiCall) -> EventStream:
+def _take_down(context: ApiContext, call: ApiCall[bodies.NodesBody]) -> EventStream:
     """Stop node agents."""
-    body: bodies.NodesBody = call.body
+    body = call.body
     must_exist(context.core, body.nodes)
     if (held := context.coordinator.held) is not None:
         if body.nodes:
@@ -81,9 +81,9 @@ def _take_down(context: ApiContext, call: ApiCall) -> EventStream:
 
 
 @Verb(answers.DRAIN, bodies.DrainBody, "fleet drain", pokes=True, right=OPERATES)
-def _drain(context: ApiContext, call: ApiCall) -> answers.DrainAnswer:
+def _drain(context: ApiContext, call: ApiCall[bodies.DrainBody]) -> answers.DrainAnswer:
     """Start nothing new on these nodes or queues."""
-    body: bodies.DrainBody = call.body
+    body = call.body
     must_exist(context.core, body.nodes)
     reason = body.reason or f"drained by {body.by}"
     return {"nodes": drain_fleet(context.core, body.nodes, reason, body.by), "draining": reason}
@@ -96,9 +96,9 @@ def _hand_over(context: ApiContext, call: ApiCall) -> HandoverShape:
 
 
 @Verb(answers.RESUME, bodies.DrainBody, "fleet resume", pokes=True, right=OPERATES)
-def _resume(context: ApiContext, call: ApiCall) -> answers.DrainAnswer:
+def _resume(context: ApiContext, call: ApiCall[bodies.DrainBody]) -> answers.DrainAnswer:
     """Start work on these nodes or queues again."""
-    body: bodies.DrainBody = call.body
+    body = call.body
     must_exist(context.core, body.nodes)
     if not body.nodes:
         pause_queue(context.core, None, None, body.by)
@@ -109,16 +109,16 @@ def _resume(context: ApiContext, call: ApiCall) -> answers.DrainAnswer:
 
 
 @Verb(answers.DOCTOR, bodies.NodesBody, "doctor", right=OPERATES)
-def _check_nodes(context: ApiContext, call: ApiCall) -> answers.ChecksAnswer:
+def _check_nodes(context: ApiContext, call: ApiCall[bodies.NodesBody]) -> answers.ChecksAnswer:
     """Contact and check nodes."""
-    body: bodies.NodesBody = call.body
+    body = call.body
     must_exist(context.core, body.nodes)
     checks = context.coordinator.fleet.doctor(body.nodes, _make_caller(body))
     return {"checks": [*check_sandboxes(context.core, body.nodes), *checks]}
 
 
 @Verb(answers.COLLECT, bodies.CollectBody, "admin gc", right=REMOVES)
-def _collect(context: ApiContext, call: ApiCall) -> answers.CollectAnswer:
+def _collect(context: ApiContext, call: ApiCall[bodies.CollectBody]) -> answers.CollectAnswer:
     """Delete the commits and logs of old runs."""
     core, files = context.core, context.coordinator.kept_files
     plan, before = plan_retention(core, files), files.sizes()
@@ -145,24 +145,23 @@ def _node(context: ApiContext, call: ApiCall) -> answers.NodeDetail:
 
 
 @Verb(answers.PROBE, bodies.SpecBody, right=SETS_UP)
-def _probe(context: ApiContext, call: ApiCall) -> answers.ProbeAnswer:
+def _probe(context: ApiContext, call: ApiCall[bodies.SpecBody]) -> answers.ProbeAnswer:
     """Examine a node before it is added."""
-    body: bodies.SpecBody = call.body
+    body = call.body
     return cast("answers.ProbeAnswer", context.coordinator.fleet.probe(_make_spec(body), _make_caller(body)))
 
 
 @Verb(answers.ADD, bodies.SpecBody, "node add", status=201, right=SETS_UP)
-def _add(context: ApiContext, call: ApiCall) -> answers.NodeDetail:
+def _add(context: ApiContext, call: ApiCall[bodies.SpecBody]) -> answers.NodeDetail:
     """Add a node to the inventory."""
-    body: bodies.SpecBody = call.body
-    added = context.coordinator.fleet.add(_make_spec(body), _make_caller(body))
+    added = context.coordinator.fleet.add(_make_spec(call.body), _make_caller(call.body))
     return get_node(context.core, added.name)
 
 
 @Verb(answers.SET, bodies.SetBody, "node set", pokes=True, right=CHANGES)
-def _set(context: ApiContext, call: ApiCall) -> answers.NodeDetail:
+def _set(context: ApiContext, call: ApiCall[bodies.SetBody]) -> answers.NodeDetail:
     """Change slots, labels, and which runs get the node's GPUs."""
-    body: bodies.SetBody = call.body
+    body = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
     if body.slots is None and body.gpus is None and not body.labels and not body.unlabel:
@@ -173,9 +172,9 @@ def _set(context: ApiContext, call: ApiCall) -> answers.NodeDetail:
 
 
 @Verb(answers.LOGIN, bodies.LoginBody, "node login", right=SETS_UP)
-def _login(context: ApiContext, call: ApiCall) -> answers.LoginAnswer:
+def _login(context: ApiContext, call: ApiCall[bodies.LoginBody]) -> answers.LoginAnswer:
     """Record that a user opens a login on the node."""
-    body: bodies.LoginBody = call.body
+    body = call.body
     found = get_node(context.core, call.path["node"])
     if body.outcome is None:
         check_login(found, body.runtime)
@@ -185,9 +184,9 @@ def _login(context: ApiContext, call: ApiCall) -> answers.LoginAnswer:
 
 
 @Verb(answers.PROGRAMS, bodies.ProgramsBody, "node install", right=SETS_UP)
-def _note_programs(context: ApiContext, call: ApiCall) -> answers.ProgramsAnswer:
+def _note_programs(context: ApiContext, call: ApiCall[bodies.ProgramsBody]) -> answers.ProgramsAnswer:
     """Record that a user installs programs on the node."""
-    body: bodies.ProgramsBody = call.body
+    body = call.body
     found = get_node(context.core, call.path["node"])
     what = f"programs: {body.act} {'begun' if body.outcome is None else 'ended'}"
     note_act(context.core, found["name"], what, body.by, body.outcome, runtimes=list(body.runtimes))
@@ -195,22 +194,21 @@ def _note_programs(context: ApiContext, call: ApiCall) -> answers.ProgramsAnswer
 
 
 @Verb("POST /v1/nodes/{node}/remove", bodies.CallerBody, "node rm", right=REMOVES)
-def _remove(context: ApiContext, call: ApiCall) -> EventStream:
+def _remove(context: ApiContext, call: ApiCall[bodies.CallerBody]) -> EventStream:
     """Remove a node."""
-    body: bodies.CallerBody = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
 
     def work(progress: Progress) -> Any:
-        return asdict(context.coordinator.fleet.remove(name, _make_caller(body), progress))
+        return asdict(context.coordinator.fleet.remove(name, _make_caller(call.body), progress))
 
     return make_event_stream(stream_steps(work))
 
 
 @Verb("POST /v1/nodes/{node}/steps", bodies.HandedBody, "admin steps", right=SETS_UP)
-def _make_steps(context: ApiContext, call: ApiCall) -> Object:
+def _make_steps(context: ApiContext, call: ApiCall[bodies.HandedBody]) -> Object:
     """Return the steps of a bring-up as data, for other tools."""
-    body: bodies.HandedBody = call.body
+    body = call.body
     return context.coordinator.fleet.handed(call.path["node"], body.probe, body.key, body.remove)
 
 
@@ -221,9 +219,9 @@ def _note_cleaned(context: ApiContext, call: ApiCall) -> answers.CleanedAnswer:
 
 
 @Verb(answers.TRUST, bodies.TrustBody, "node trust", right=REMOVES)
-def _trust(context: ApiContext, call: ApiCall) -> answers.NodeResultShape:
+def _trust(context: ApiContext, call: ApiCall[bodies.TrustBody]) -> answers.NodeResultShape:
     """Trust a new host key."""
-    body: bodies.TrustBody = call.body
+    body = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
     trusted = context.coordinator.fleet.trust(name, body.fingerprint, _make_caller(body))
@@ -231,9 +229,9 @@ def _trust(context: ApiContext, call: ApiCall) -> answers.NodeResultShape:
 
 
 @Verb(answers.SHUTDOWN, bodies.ShutdownBody, "fleet down", right=SETS_UP, when_held=True)
-def _stop_coordinator(context: ApiContext, call: ApiCall) -> answers.StoppingAnswer:
+def _stop_coordinator(context: ApiContext, call: ApiCall[bodies.ShutdownBody]) -> answers.StoppingAnswer:
     """Stop the coordinator."""
-    body: bodies.ShutdownBody = call.body
+    body = call.body
     context.shutdown(body.by)
     return {"stopping": True, "pid": context.facts.get("pid")}
 

@@ -17,6 +17,7 @@ from pancode.issues.kept_plans import record_plan
 from pancode.issues.model import Issue, place_of, shorten_text
 from pancode.issues.plans import MOST_QUESTIONS, ensure_workspace, newest_plan, request_keeping
 from pancode.issues.service import fetch_issue, find_newest_run, list_work, make_request, start_work
+from pancode.kernel.declared import make_answer
 from pancode.kernel.errors import UsageError
 from pancode.kernel.visitors import AccessScope, must_have
 from pancode.runs.answers import WORK_RUN, QueuedAnswer, RunShape
@@ -95,15 +96,7 @@ def _issue(context: ApiContext, call: ApiCall) -> answers.IssueAnswer:
 
 
 def _shape(one: Issue) -> answers.IssueShape:
-    return {
-        "issue": one.ref,
-        "title": one.title,
-        "url": one.url,
-        "state": one.state.value,
-        "labels": list(one.labels),
-        "assignees": list(one.assignees),
-        "author": one.author,
-    }
+    return make_answer(answers.IssueShape, one, issue=one.ref)
 
 
 @Verb(answers.WORKS, command="issue ls")
@@ -119,12 +112,12 @@ def _newest(context: ApiContext, call: ApiCall) -> RunShape:
 
 
 @Verb(answers.WORK, WorkOnIssueBody, "issue work", pokes=True, right=DISPATCHES)
-def _work(context: ApiContext, call: ApiCall) -> answers.IssueWorkAnswer:
+def _work(context: ApiContext, call: ApiCall[WorkOnIssueBody]) -> answers.IssueWorkAnswer:
     """Have an agent work on an issue; with `dry_run`, only check admission.
 
     The issue is read before anything is created, and the tracker is updated as the run progresses.
     """
-    body: WorkOnIssueBody = call.body
+    body = call.body
     around = context.coordinator.around(dict(body.settings.items()), body.preset)
     project, issue = fetch_issue(around, context.coordinator.part(IssueTracking).trackers, body.issue)
     names = ("agent", "model", "runtime", "node", "budget")
@@ -141,27 +134,26 @@ def _work(context: ApiContext, call: ApiCall) -> answers.IssueWorkAnswer:
 
 
 @Verb(answers.PLAN, PlanBody, "issue plan", right=DISPATCHES)
-def _plan(context: ApiContext, call: ApiCall) -> answers.PlanAnswer:
+def _plan(context: ApiContext, call: ApiCall[PlanBody]) -> answers.PlanAnswer:
     """Return the workspace and the task for a conversation with a planner."""
-    body: PlanBody = call.body
+    body = call.body
     around, trackers = context.coordinator.around({}), context.coordinator.part(IssueTracking).trackers
     top = partial(context.top_of, body.cwd)
     return ensure_workspace(context.core, around, trackers, body.what, top, body.by, body.node, body.goes_on)
 
 
 @Verb(answers.KEEP_PLAN, KeepPlanBody, "issue plan", pokes=True, right=APPROVES)
-def _keep_plan(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+def _keep_plan(context: ApiContext, call: ApiCall[KeepPlanBody]) -> QueuedAnswer:
     """Write a plan into its workspace, by a run there; needs the scope `dispatch`, too.
 
     The run makes the plan part of the workspace: the next run there has the plan, and a landing includes it.
     It also approves both files for a landing, which otherwise asks for files that agents are told to read.
     """
-    body: KeepPlanBody = call.body
     must_have(AccessScope.DISPATCH, "a run that writes a plan")
     around = context.coordinator.around({})
     core, name = context.core, call.path["workspace"]
-    files = newest_plan(core, name, body.questions)
-    request = request_keeping(core, name, files, body.by)
+    files = newest_plan(core, name, call.body.questions)
+    request = request_keeping(core, name, files, call.body.by)
     begun = dispatch_run(core, around, request)
-    record_plan(core, name, files, body.by)
+    record_plan(core, name, files, call.body.by)
     return describe_queued(begun)

@@ -12,6 +12,7 @@ from pancode.issues.answers import IssueWorkShape
 from pancode.issues.kept_plans import is_plan_kept
 from pancode.issues.model import MOST_TITLE, OVER, Issue, Trackers, number_of, place_of, task_of, words_of
 from pancode.issues.records import IssueWork
+from pancode.kernel.declared import make_answer
 from pancode.kernel.errors import ConflictError, RefusedError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
@@ -26,7 +27,6 @@ from pancode.runs.project_rules import NamedProject, find_project, moved_project
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import format_iso
 from pancode.workspaces.rules import find_workspace, runs_in
 from pancode.workspaces.service import create_if_missing
 
@@ -271,18 +271,14 @@ def find_newest_run(core: Core, ref: str) -> Run:
 def _shape(one: IssueWork, runs: list[Run]) -> IssueWorkShape:
     last = runs[-1] if runs else None
     ended = last is not None and last.state is RunState.ENDED
-    return {
-        "issue": one.ref,
-        "title": one.title,
-        "url": one.url,
-        "project": one.project,
-        "workspace": one.workspace,
-        "began_at": format_iso(one.began_ms),
-        "by": one.by,
-        "state": one.state or None,
-        "run": None if last is None else last.id,
-        "run_state": None if last is None else str(last.outcome if ended else last.state),
-        "waits": last is not None and is_blocked(last),
-        "pull": one.pull or None,
-        "trouble": one.trouble or None,
-    }
+    return make_answer(
+        IssueWorkShape,
+        one,
+        issue=one.ref,
+        state=one.state or None,
+        run=None if last is None else last.id,
+        run_state=None if last is None else str(last.outcome if ended else last.state),
+        waits=last is not None and is_blocked(last),
+        pull=one.pull or None,
+        trouble=one.trouble or None,
+    )

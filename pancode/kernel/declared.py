@@ -14,6 +14,8 @@ from functools import cache, partial
 from types import NoneType
 from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
+from pancode.kernel.formatting import format_optional_iso
+
 Name: TypeAlias = str
 Money: TypeAlias = Decimal
 """USD."""
@@ -159,6 +161,31 @@ def make_reader(hint: Any) -> Callable[[Any], Any]:
     if is_dataclass(kind):
         return partial(from_json, hint)
     return kind if isinstance(kind, type) and issubclass(kind, Decimal | Enum) else lambda given: given
+
+
+def make_answer(kind: Callable[..., T], row: Any, /, **others: object) -> T:
+    """Return an answer: `others`, and each other key from the row, whose time `x_ms` is `x_at` in ISO 8601.
+    AttributeError for a key that the row lacks, TypeError for one that the answer lacks."""
+    make: Any = kind
+    sources = find_sources(make, row.__class__)
+    if wrong := others.keys() - sources:
+        raise TypeError(f"{make.__name__} has no {', '.join(wrong)}")
+    return kind(
+        **{
+            key: others[key] if key in others else read(getattr(row, name))
+            for key, (name, read) in sources.items()
+        }
+    )
+
+
+@cache
+def find_sources(kind: Any, row: type) -> Mapping[str, tuple[str, Callable[[Any], Any]]]:
+    """Return, for each key of an answer, the name of the row's field and the function that formats it."""
+    known = {*dir(row), *getattr(row, "model_fields", ())}
+    return {
+        key: (key, to_json) if key in known else (f"{key.removesuffix('_at')}_ms", format_optional_iso)
+        for key in kind.__annotations__
+    }
 
 
 def leave_out_unset(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import tzinfo
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Any
 
@@ -307,3 +307,19 @@ def find_passwords(url: str) -> list[str]:
 def mask_passwords(text: str) -> str:
     """Return the text with each password replaced by three asterisks."""
     return _QUERY.sub(r"\1***", _USER.sub(r"\1***", text))
+
+
+def format_optional_iso(ms: int | None) -> str | None:
+    """Return the time in ISO 8601, UTC, with milliseconds; None if `ms` is None or out of range."""
+    if ms is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def format_iso(ms: int) -> str:
+    """Return the time as `format_optional_iso` does; for times that are always known."""
+    return format_optional_iso(ms) or ""

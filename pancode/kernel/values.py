@@ -36,6 +36,11 @@ else:
         return copy
 
 
+def take_shared(value: Any, kind: Any) -> dict[str, Any]:
+    """Return what an object has of the fields of this class, by name."""
+    return {one.name: getattr(value, one.name) for one in fields(kind) if hasattr(value, one.name)}
+
+
 def make_value(kind: type[T], values: tuple[Any, ...] | list[Any]) -> T:
     """Make a value of this class from all its fields, in their order."""
     fresh: Any = kind

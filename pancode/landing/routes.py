@@ -101,9 +101,9 @@ def _review(context: ApiContext, call: ApiCall) -> answers.GreenAnswer:
 
 
 @Verb(shapes.LAND, LandBody, "land", right=LANDS, starts=True)
-def _land(context: ApiContext, call: ApiCall) -> shapes.LandAnswer:
+def _land(context: ApiContext, call: ApiCall[LandBody]) -> shapes.LandAnswer:
     """Land the run; answer when the landing has ended."""
-    body: LandBody = call.body
+    body = call.body
     if call.inside is not None:
         propose_landing(context.core, call.path["run"], call.inside.agent)
         words = "approval is requested from a user, in the inbox; nothing has landed yet"
@@ -153,20 +153,19 @@ def _find_project(context: ApiContext, call: ApiCall) -> str:
 
 
 @Verb(answers.RESOLVE, LandBody, "land", pokes=True, status=201, right=LANDS, starts=True)
-def _resolve(context: ApiContext, call: ApiCall) -> shapes.QueuedAnswer:
+def _resolve(context: ApiContext, call: ApiCall[LandBody]) -> shapes.QueuedAnswer:
     """Start a run that resolves the run's merge conflict and lands the result."""
-    body: LandBody = call.body
     run, around = _get_suspended_run(context, call), context.coordinator.around({})
-    if not body.elsewhere:
+    if not call.body.elsewhere:
         _unless_elsewhere(context, call, run)
-    way = body.landing(How(around.defaults(run.project).land_how))
+    way = call.body.landing(How(around.defaults(run.project).land_how))
     return _code(context).resolve(around, run, way)
 
 
 @Verb(answers.PULL_REQUEST, PullRequestBody, "land", right=LANDS)
-def _pull_request(context: ApiContext, call: ApiCall) -> answers.PullRequestShape:
+def _pull_request(context: ApiContext, call: ApiCall[PullRequestBody]) -> answers.PullRequestShape:
     """Open a pull request for a change that has landed and is pushed."""
-    body: PullRequestBody = call.body
+    body = call.body
     if body.follow:
         must_have(AccessScope.DISPATCH, "work on a pull request's checks and remarks")
     request = PullAsked(body.by, body.remote, body.branch, body.message, body.forge, follow=body.follow)
@@ -175,7 +174,7 @@ def _pull_request(context: ApiContext, call: ApiCall) -> answers.PullRequestShap
 
 
 @Verb(answers.DROP, ReasonBody, "inbox drop", right=CHANGES)
-def _drop(context: ApiContext, call: ApiCall) -> shapes.RunShape:
+def _drop(context: ApiContext, call: ApiCall[ReasonBody]) -> shapes.RunShape:
     """Discard the run's change, and remove its end from what waits for a user."""
     run = _find_run(context, call)
     _code(context).call_off(run)  # End a landing that is being written now.

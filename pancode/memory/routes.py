@@ -104,9 +104,9 @@ def _show(context: ApiContext, call: ApiCall) -> answers.NoteShape:
 
 
 @Verb(answers.FORGET, ForgetBody, "history forget", right=DROPS)
-def _forget(context: ApiContext, call: ApiCall) -> answers.ForgottenAnswer:
+def _forget(context: ApiContext, call: ApiCall[ForgetBody]) -> answers.ForgottenAnswer:
     """Delete notes; runs and receipts remain."""
-    body: ForgetBody = call.body
+    body = call.body
     project = None if body.everywhere else context.project_of(body.cwd)
     if body.before is not None and project is None and not body.everywhere:
         raise UsageError(
@@ -118,9 +118,9 @@ def _forget(context: ApiContext, call: ApiCall) -> answers.ForgottenAnswer:
 
 
 @Verb(answers.EXPLORE, ExploreBody, "workflow explore", pokes=True, for_runs=True, right=DISPATCHES)
-def _send_scouts(context: ApiContext, call: ApiCall) -> answers.ExploreAnswer:
+def _send_scouts(context: ApiContext, call: ApiCall[ExploreBody]) -> answers.ExploreAnswer:
     """Start scouts for questions; return known answers at once."""
-    body: ExploreBody = call.body
+    body = call.body
     request, parent, around = resolve_request(context, call)
     expedition = Expedition(body.questions, body.look, body.again)
     return {"scouts": explore(context.core, around, request, parent, expedition)}

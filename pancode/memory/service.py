@@ -11,6 +11,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Claims
 from pancode.agents.prompts import CHARS_PER_TOKEN
 from pancode.agents.runtimes import RUNTIMES
+from pancode.kernel.declared import make_answer
 from pancode.kernel.errors import NotFoundError, UsageError
 from pancode.kernel.formatting import escape_line, reveal_invisible
 from pancode.kernel.ports import Transaction
@@ -38,7 +39,7 @@ from pancode.runs.receipts.answer import claimed_answer
 from pancode.runs.request import DispatchRequest, GivenNote, PromptParts
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import find_run, find_series, format_iso
+from pancode.runs.views import find_run, find_series
 from pancode.runs.whole_changes import find_larger
 
 _SHAPES: tuple[tuple[str, str], ...] = (
@@ -209,18 +210,14 @@ def _select_notes(tx: Transaction, request: Forgotten, now_ms: int) -> list[str]
 def _shape(core: Core, tx: Transaction, note: RunNote) -> NoteShape:
     run = tx.get(Run, note.run)
     landed = run is not None and run.landed is not None
-    return {
-        "run": note.run,
-        "agent": note.agent,
-        "repository": note.project,
-        "at": format_iso(note.at_ms),
-        "source": source_of(note, landed, core.wall_ms()),
-        "commit": note.commit,
-        "landed": landed,
-        "receipt": note.receipt or None,
-        "task": note.task,
-        "parts": dict(note.parts),
-    }
+    return make_answer(
+        NoteShape,
+        note,
+        repository=note.project,
+        source=source_of(note, landed, core.wall_ms()),
+        landed=landed,
+        receipt=note.receipt or None,
+    )
 
 
 NOTES_LOOKED_AT, MOST_NOTES = 200, 12

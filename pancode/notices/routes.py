@@ -34,7 +34,6 @@ def _channels(context: ApiContext, call: ApiCall) -> answers.ChannelsAnswer:
 
 
 @Verb(answers.TEST_NOTICE, ChannelBody, "admin notify", right=OPERATES)
-def _test(context: ApiContext, call: ApiCall) -> answers.TestedChannel:
+def _test(context: ApiContext, call: ApiCall[ChannelBody]) -> answers.TestedChannel:
     """Send a test notice now."""
-    body: ChannelBody = call.body
-    return asked.send_test(context.core, context.coordinator.notify_rules(), body.channel, body.by)
+    return asked.send_test(context.core, context.coordinator.notify_rules(), call.body.channel, call.body.by)

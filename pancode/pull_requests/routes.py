@@ -6,6 +6,7 @@ from pancode.interfaces.http.access.rights import LANDS
 from pancode.interfaces.http.bodies import ActBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
+from pancode.kernel.declared import make_answer
 from pancode.kernel.errors import UsageError
 from pancode.kernel.visitors import AccessScope, must_have
 from pancode.pull_requests.answers import PULL, PULLS, WatchedPullsAnswer, WatchedPullShape
@@ -32,9 +33,9 @@ def _pulls(context: ApiContext, call: ApiCall) -> WatchedPullsAnswer:
 
 
 @Verb(PULL, PullBody, "inbox pulls", right=LANDS)
-def _pull(context: ApiContext, call: ApiCall) -> WatchedPullShape:
+def _pull(context: ApiContext, call: ApiCall[PullBody]) -> WatchedPullShape:
     """Follow a pull request, settle its items, or stop watching it."""
-    body: PullBody = call.body
+    body = call.body
     if body.follow is None and not body.done and not body.forget:
         raise UsageError("the request changes nothing", fix="set follow, done or forget", code="bad_value")
     if body.follow:
@@ -45,22 +46,14 @@ def _pull(context: ApiContext, call: ApiCall) -> WatchedPullShape:
 
 
 def _shape(pull: WatchedPull) -> WatchedPullShape:
-    return {
-        "id": pull.id,
-        "run": pull.run,
-        "url": pull.url,
-        "number": pull.number,
-        "repository": pull.repository,
-        "branch": pull.branch,
-        "by": pull.by,
-        "follow": pull.follow,
-        "state": "not watched" if pull.ended and pull.state.startswith("open") else pull.state,
-        "head": pull.head,
-        "rounds": pull.rounds,
-        "working": (pull.worker or None) if pull.mark else None,
-        "looked_at": format_optional_iso(pull.looked_ms or None),
-        "trouble": pull.trouble or None,
-        "items": [
+    return make_answer(
+        WatchedPullShape,
+        pull,
+        state="not watched" if pull.ended and pull.state.startswith("open") else pull.state,
+        working=(pull.worker or None) if pull.mark else None,
+        looked_at=format_optional_iso(pull.looked_ms or None),
+        trouble=pull.trouble or None,
+        items=[
             {
                 "kind": one.kind.value,
                 "title": one.title,
@@ -70,4 +63,4 @@ def _shape(pull: WatchedPull) -> WatchedPullShape:
             }
             for one in items_of(pull)
         ],
-    }
+    )

@@ -125,10 +125,9 @@ def _breakers(context: ApiContext, call: ApiCall) -> BreakersAnswer:
 
 
 @Verb(RESET_BREAKER, BreakerBody, "admin breakers", right=OPERATES)
-def _reset(context: ApiContext, call: ApiCall) -> BreakersAnswer:
+def _reset(context: ApiContext, call: ApiCall[BreakerBody]) -> BreakersAnswer:
     """Close a circuit breaker, so that it blocks no dispatch."""
-    body: BreakerBody = call.body
-    reset_breaker(context.core, body.name, body.by)
+    reset_breaker(context.core, call.body.name, call.body.by)
     return _breakers(context, call)
 
 
@@ -206,7 +205,7 @@ def _brief(context: ApiContext, call: ApiCall) -> answers.BriefShape:
 
 
 @Verb(answers.LOOKED, ActBody, "status", right=NOTES)
-def _record_looked(context: ApiContext, call: ApiCall) -> answers.LookedAnswer:
+def _record_looked(context: ApiContext, call: ApiCall[ActBody]) -> answers.LookedAnswer:
     """Record that a user has looked now."""
     record_look(context.core, call.body.by)
     return {"by": call.body.by}

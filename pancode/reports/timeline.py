@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from node_agent.wire.signing import PublicKey, WireRefusal, parse_envelope, verify_envelope
+from pancode.kernel.declared import make_answer
 from pancode.kernel.names import not_found
 from pancode.kernel.pages import ListPage, ListPlace, ListSearch, read_page
 from pancode.kernel.ports import Transaction
@@ -18,7 +19,7 @@ from pancode.runs.core import Core
 from pancode.runs.health import words_about
 from pancode.runs.life.changes import Domain
 from pancode.runs.unit_of_work import ANCHOR_TYPE, judge_audit, unit_of_work
-from pancode.runs.views import describe_fault, find_run, format_iso
+from pancode.runs.views import describe_fault, find_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,33 +152,12 @@ def _format_wait(run: Run) -> str:
 
 
 def _make_decision(decision: Decision) -> DecisionShape:
-    return {
-        "at": format_iso(decision.at_ms),
-        "kind": decision.kind,
-        "what": decision.what,
-        "verdict": decision.verdict,
-        "detail": decision.detail,
-    }
+    return make_answer(DecisionShape, decision)
 
 
 def _make_row(entry: Audit) -> AuditRow:
-    return {
-        "number": entry.number,
-        "at": format_iso(entry.at_ms),
-        "domain": entry.domain,
-        "level": entry.level,
-        "what": entry.what,
-        "run": entry.run,
-        "detail": dict(entry.detail),
-    }
+    return make_answer(AuditRow, entry)
 
 
 def describe_event(one: FeedEvent) -> FeedShape:
-    return {
-        "number": one.number,
-        "at": format_iso(one.at_ms),
-        "kind": one.kind.value,
-        "run": one.run,
-        "node": one.node,
-        "data": dict(one.data),
-    }
+    return make_answer(FeedShape, one)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
 
@@ -11,8 +10,11 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.policy import MODE_WRITES, Mode, Safety
 from pancode.budget import books
 from pancode.kernel import records
+from pancode.kernel.declared import make_answer
 from pancode.kernel.errors import NotFoundError, RefusedError, UsageError
 from pancode.kernel.formatting import STATUSES, format_ordinal
+from pancode.kernel.formatting import format_iso as format_iso
+from pancode.kernel.formatting import format_optional_iso as format_optional_iso
 from pancode.kernel.names import LAST, OF_AGENT, RUNNING, not_found, pick_run
 from pancode.kernel.node import NodeState
 from pancode.kernel.ports import Grouping, Transaction
@@ -276,22 +278,6 @@ HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)
 """States of a node with a recent heartbeat."""
 
 
-def format_optional_iso(ms: int | None) -> str | None:
-    """Return the time in ISO 8601, UTC, with milliseconds; None if `ms` is None or out of range."""
-    if ms is None:
-        return None
-    try:
-        moment = datetime.fromtimestamp(ms / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def format_iso(ms: int) -> str:
-    """Return the time as `format_optional_iso` does; for times that are always known."""
-    return format_optional_iso(ms) or ""
-
-
 def get_run_shape(core: Core, text: str) -> RunShape:
     """Return the run's entry as in the list of runs."""
     with core.ports.ledger.transaction() as tx:
@@ -447,41 +433,26 @@ def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
     stage, unheard = stage_of(run, lease), _list_unheard(core, tx, run, lease)
     lost = _still_running(core, tx, run) if run.outcome is Outcome.LOST or run.attempt > 1 else []
     usage = usage_of_run(tx, run) or result.get("usage")
-    return {
-        "run": run.id,
-        "status": _status_in(tx, run, lease, bool(unheard)),
-        "state": run.state.value,
-        "stage": stage.value,
-        "waits": run.waits.value if run.waits is not None else None,
-        "attempt": run.attempt,
-        "fence": run.lease,
-        "node": node_of(tx, run),
-        "agent": run.agent,
-        "runtime": run.runtime,
-        "model": run.model,
-        "task": run.task or " ".join(run.argv or ()),
-        "outcome": run.outcome.value if run.outcome is not None else None,
-        "reason": (run.reason if lease is None else in_line(tx, run, lease)) + describe_fault(core, run),
-        "exit_code": run.exit_code,
-        "commit": result.get("commit"),
-        "files_changed": list(result.get("files_changed") or ()),
-        "receipt": result.get("receipt"),
-        "usage": usage_of(usage or {}),
-        "notes": [*lost, *unheard, *_end_notes(run)],
-        "created_at": format_iso(run.created_ms),
-        "started_at": format_optional_iso(run.started_ms),
-        "finished_at": format_optional_iso(run.finished_ms),
-        "retry_of": run.retry_of,
-        "continues": Lineage.of(run).continues,
-        "continued_by": list(list_next_runs(run)),
-        "parent": run.parent,
-        "judges": run.judges,
-        "landed": run.landed,
-        "landing": cast("LandingShape | None", landing_of(run)),
-        "verification": _describe_tested(run),
-        "workflow": run.workflow,
-        "step": run.step,
-    }
+    return make_answer(
+        RunShape,
+        run,
+        run=run.id,
+        status=_status_in(tx, run, lease, bool(unheard)),
+        stage=stage.value,
+        fence=run.lease,
+        node=node_of(tx, run),
+        task=run.task or " ".join(run.argv or ()),
+        reason=(run.reason if lease is None else in_line(tx, run, lease)) + describe_fault(core, run),
+        commit=result.get("commit"),
+        files_changed=list(result.get("files_changed") or ()),
+        receipt=result.get("receipt"),
+        usage=usage_of(usage or {}),
+        notes=[*lost, *unheard, *_end_notes(run)],
+        continues=Lineage.of(run).continues,
+        continued_by=list(list_next_runs(run)),
+        landing=cast("LandingShape | None", landing_of(run)),
+        verification=_describe_tested(run),
+    )
 
 
 def _end_notes(run: records.Run) -> list[str]:
@@ -617,29 +588,19 @@ def _describe_inbox(run: records.Run, action: records.Action | None) -> RunWaits
 
 
 def _describe_attempt(attempt: records.Attempt) -> AttemptShape:
-    return {
-        "attempt": attempt.attempt,
-        "outcome": attempt.outcome.value if attempt.outcome is not None else None,
-        "failure": attempt.failure.value if attempt.failure is not None else None,
-        "reason": attempt.reason,
-        "held_usd": f"{attempt.reserved_usd:f}",
-        "usage": usage_of(attempt.usage),
-        "agent_ms": int(str(lasted)) if (lasted := attempt.usage.get("agent_ms")) is not None else None,
-        "created_at": format_iso(attempt.created_ms),
-        "finished_at": format_optional_iso(attempt.finished_ms),
-    }
+    return make_answer(
+        AttemptShape,
+        attempt,
+        held_usd=f"{attempt.reserved_usd:f}",
+        usage=usage_of(attempt.usage),
+        agent_ms=int(str(lasted)) if (lasted := attempt.usage.get("agent_ms")) is not None else None,
+    )
 
 
 def _lease(lease: records.Lease) -> LeaseShape:
-    return {
-        "attempt": lease.attempt,
-        "fence": lease.lease,
-        "node": lease.node,
-        "state": lease.state.value,
-        "mark": lease.mark,
-        "closed": lease.closed.value if lease.closed is not None else None,
-        "receipt": lease.receipt,
-        "stop": "asked" if lease.stop_sent and (lease.closed is None or _is_lost(lease)) else None,
-        "bound_at": format_iso(lease.bound_ms),
-        "closed_at": format_optional_iso(lease.closed_ms),
-    }
+    return make_answer(
+        LeaseShape,
+        lease,
+        fence=lease.lease,
+        stop="asked" if lease.stop_sent and (lease.closed is None or _is_lost(lease)) else None,
+    )

@@ -98,7 +98,7 @@ def _list(context: ApiContext, call: ApiCall) -> answers.SchedulesAnswer:
 
 
 @Verb(answers.ADD_SCHEDULE, ScheduleBody, "schedule add", status=201, right=DISPATCHES)
-def _add(context: ApiContext, call: ApiCall) -> answers.ScheduleShape:
+def _add(context: ApiContext, call: ApiCall[ScheduleBody]) -> answers.ScheduleShape:
     """Create a schedule; with `dry_run` only preview it."""
     body: ScheduleBody = call.body if call.visitor is None else call.body.without_yes()
     request = body.asked()
@@ -118,7 +118,7 @@ def _show(context: ApiContext, call: ApiCall) -> answers.ScheduleShape:
 
 
 @Verb(answers.PAUSE_SCHEDULE, ReasonBody, "schedule pause", right=OPERATES)
-def _pause(context: ApiContext, call: ApiCall) -> answers.ScheduleShape:
+def _pause(context: ApiContext, call: ApiCall[ReasonBody]) -> answers.ScheduleShape:
     """Pause a schedule."""
     pause_schedule(context.core, call.path["schedule"], call.body.reason, call.body.by)
     return _show(context, call)
@@ -129,21 +129,21 @@ def _is_landing(context: ApiContext, call: ApiCall) -> bool:
 
 
 @Verb(answers.RESUME_SCHEDULE, ActBody, "schedule resume", right=OPERATES, lands=_is_landing)
-def _resume(context: ApiContext, call: ApiCall) -> answers.ScheduleShape:
+def _resume(context: ApiContext, call: ApiCall[ActBody]) -> answers.ScheduleShape:
     """Resume a schedule."""
     resume_schedule(context.core, call.path["schedule"], call.body.by)
     return _show(context, call)
 
 
 @Verb(answers.RUN_SCHEDULE, ActBody, "schedule run", right=DISPATCHES, lands=_is_landing)
-def _fire_schedule(context: ApiContext, call: ApiCall) -> answers.ScheduleShape:
+def _fire_schedule(context: ApiContext, call: ApiCall[ActBody]) -> answers.ScheduleShape:
     """Fire a schedule now."""
     fire_now(context.core, call.path["schedule"], call.body.by)
     return _show(context, call)
 
 
 @Verb("POST /v1/schedules/{schedule}/remove", ActBody, "schedule rm", right=DROPS)
-def _remove(context: ApiContext, call: ApiCall) -> RemovedAnswer:
+def _remove(context: ApiContext, call: ApiCall[ActBody]) -> RemovedAnswer:
     """Remove a schedule."""
     removed = get_schedule(context.core, call.path["schedule"])
     remove_schedule(context.core, call.path["schedule"], call.body.by)
@@ -178,13 +178,12 @@ def with_secret(context: ApiContext, made: answers.ScheduleShape) -> answers.Sch
 
 
 @Verb("POST /v1/hooks/{schedule}", SignedBody, status=202, right=DISPATCHES, over_tcp=TcpAccess.SIGNED)
-def _receive_webhook(context: ApiContext, call: ApiCall) -> HookShape:
+def _receive_webhook(context: ApiContext, call: ApiCall[SignedBody]) -> HookShape:
     """Start the schedule's work when a signed webhook arrives."""
-    body: SignedBody = call.body
     core, name = context.core, call.path["schedule"]
     secret = secret_for(core, name, context.coordinator.kept_secret)
     try:
-        sure = verify_call(body.signed(), secret, core.wall_ms())
+        sure = verify_call(call.body.signed(), secret, core.wall_ms())
     except AccessError as error:
         count_failure(core, error)
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pancode.kernel.declared import make_answer
 from pancode.kernel.ports import Transaction
 from pancode.runs.answers import BriefLine
 from pancode.runs.core import Core
@@ -59,37 +60,22 @@ def _shape(core: Core, tx: Transaction, schedule: Schedule, firings: int) -> Sch
         times = [trigger.at_ms]
     known = rows.list_newest(tx, schedule.name, FIRINGS)
     work = work_of(core, schedule)
-    return {
-        "schedule": schedule.name,
-        "created_at": format_iso(schedule.created_ms),
-        "created_by": schedule.created_by,
-        "trigger": schedule.trigger,
-        "words": words_of(trigger),
-        "kind": str(schedule.work["kind"]),
-        "task": " ".join(work.words().split())[:_TASK],
-        "missed": schedule.missed,
-        "overlap": schedule.overlap,
-        "paused": schedule.paused,
-        "next_at": format_optional_iso(times[0]) if times else None,
-        "next": [format_time(ms, str(schedule.trigger.get("zone"))) for ms in times],
-        "running": rows.find_running(core, tx, known),
-        "firings": [_describe_firing(one) for one in known[:firings]],
-        "warnings": [],
-        "url": None,
-        "secret": None,
-    }
+    return make_answer(
+        ScheduleShape,
+        schedule,
+        schedule=schedule.name,
+        words=words_of(trigger),
+        kind=str(schedule.work["kind"]),
+        task=" ".join(work.words().split())[:_TASK],
+        next_at=format_optional_iso(times[0]) if times else None,
+        next=[format_time(ms, str(schedule.trigger.get("zone"))) for ms in times],
+        running=rows.find_running(core, tx, known),
+        firings=[_describe_firing(one) for one in known[:firings]],
+        warnings=[],
+        url=None,
+        secret=None,
+    )
 
 
 def _describe_firing(one: Firing) -> FiringShape:
-    return {
-        "key": one.key,
-        "due_at": format_iso(one.at_ms),
-        "state": one.state.value,
-        "run": one.run,
-        "workflow": one.workflow,
-        "reason": one.reason,
-        "fix": one.fix,
-        "cause": one.cause,
-        "late": one.late,
-        "done_at": format_optional_iso(one.done_ms),
-    }
+    return make_answer(FiringShape, one, due_at=format_iso(one.at_ms))

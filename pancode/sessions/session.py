@@ -11,6 +11,7 @@ from pancode.budget import books
 from pancode.config.proposals import proposed_by
 from pancode.conversation import answers as shapes
 from pancode.kernel import records
+from pancode.kernel.declared import make_answer
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.names import LAST, not_found
 from pancode.kernel.ports import Grouping, Transaction
@@ -35,7 +36,6 @@ from pancode.runs.views import (
     chain_of,
     find_run,
     format_iso,
-    format_optional_iso,
     newest_lease,
     node_of,
     run_shape,
@@ -165,53 +165,40 @@ def describe_session(core: Core, tx: Transaction, session: SessionChain) -> shap
     first, run = session.runs[0], session.newest
     row, item, turn = session.row, session.item, SessionTurn.of(run).turn
     attempts = [attempt for one in session.runs for attempt in attempts_of(tx, one)]
-    return {
-        "session": session.id,
-        "state": session.state.value,
-        "reason": run.reason,
-        "run": run.id,
-        "node": node_of(tx, run),
-        "heard": run.state in (records.RunState.PENDING, records.RunState.ENDED)
+    return make_answer(
+        shapes.SessionShape,
+        run,
+        session=session.id,
+        state=session.state.value,
+        run=run.id,
+        node=node_of(tx, run),
+        heard=run.state in (records.RunState.PENDING, records.RunState.ENDED)
         or session.lease is None
         or not unknown_since(core, tx, session.lease),
-        "agent": run.agent,
-        "runtime": run.runtime,
-        "model": run.model,
-        "mode": run.mode.value,
-        "safety": run.safety.value,
-        "reasoning": run.reasoning,
-        "program_mode": terms_of(run).program_mode,
-        "next": _describe_next(core, tx, session),
-        "project": run.project,
-        "title": line_of(first.task or " ".join(first.argv or ())) if row is None else row.title,
-        "last_words": line_of(session.words[-1].text if session.words else run.task),
-        "takes_turns": run.takes_turns,
-        "turn": None if turn is None else {name: getattr(turn, name) for name in _OF_A_TURN},
-        "waiting": len(select_undelivered(session.words)),
-        "goes_on": session.continues,
-        "asks": None if item is None else _describe_question(item),
-        "usage": usage_of(usage_of_all(attempts)),
-        "money": _describe_money(core, tx, session, attempts),
-        "interactive_runs": _interactive_runs(session),
-        "created_by": first.created_by,
-        "created_at": format_iso(first.created_ms),
-        "changed_at": format_iso(run.finished_ms or (turn and turn.at_ms) or run.created_ms),
-    }
+        program_mode=terms_of(run).program_mode,
+        next=_describe_next(core, tx, session),
+        title=line_of(first.task or " ".join(first.argv or ())) if row is None else row.title,
+        last_words=line_of(session.words[-1].text if session.words else run.task),
+        turn=None if turn is None else {name: getattr(turn, name) for name in _OF_A_TURN},
+        waiting=len(select_undelivered(session.words)),
+        goes_on=session.continues,
+        asks=None if item is None else _describe_question(item),
+        usage=usage_of(usage_of_all(attempts)),
+        money=_describe_money(core, tx, session, attempts),
+        interactive_runs=_interactive_runs(session),
+        created_by=first.created_by,
+        created_at=format_iso(first.created_ms),
+        changed_at=format_iso(run.finished_ms or (turn and turn.at_ms) or run.created_ms),
+    )
 
 
 def _describe_next(core: Core, tx: Transaction, session: SessionChain) -> shapes.NextTerms | None:
     row = session.row
     if row is None or row.chosen_by is None:
         return None
-    return {
-        "mode": row.mode.value,
-        "safety": row.safety.value,
-        "model": row.model,
-        "reasoning": row.reasoning,
-        "program_mode": row.program_mode,
-        "memory": keeps_node(session.newest, row, core.views(tx)),
-        "by": row.chosen_by,
-    }
+    return make_answer(
+        shapes.NextTerms, row, memory=keeps_node(session.newest, row, core.views(tx)), by=row.chosen_by
+    )
 
 
 _OF_A_TURN = ("number", "stop", "why", "tokens", "cost_usd", "cost_source")
@@ -251,17 +238,8 @@ def _of_its_runs(tx: Transaction, session: SessionChain) -> Decimal:
 
 
 def _describe_question(item: InboxItem) -> shapes.SessionQuestion:
-    return {
-        "run": item.run,
-        "kind": item.kind.value,
-        "words": item.words,
-        "choices": list(item.choices),
-        "call": item.call,
-        "plan": None if item.plan is None else str(item.plan["digest"]),
-        "command": item.command,
-        "whole": item.whole,
-        "yes": list(item.flags),
-    }
+    plan = None if item.plan is None else str(item.plan["digest"])
+    return make_answer(shapes.SessionQuestion, item, plan=plan, yes=list(item.flags))
 
 
 def _interactive_runs(session: SessionChain) -> list[shapes.InteractiveRunShape]:
@@ -271,17 +249,10 @@ def _interactive_runs(session: SessionChain) -> list[shapes.InteractiveRunShape]
 
 
 def _interactive_run(run: records.Run, begins: str | None) -> shapes.InteractiveRunShape:
-    return {
-        "run": run.id,
-        "begins": begins,
-        "state": run.state.value,
-        "outcome": None if run.outcome is None else run.outcome.value,
-        "reason": run.reason,
-        "turns": ended_turns(run),
-        "commit": str(run.result["commit"]) if run.result.get("commit") else None,
-        "created_at": format_iso(run.created_ms),
-        "finished_at": format_optional_iso(run.finished_ms),
-    }
+    commit = str(run.result["commit"]) if run.result.get("commit") else None
+    return make_answer(
+        shapes.InteractiveRunShape, run, run=run.id, begins=begins, turns=ended_turns(run), commit=commit
+    )
 
 
 def list_tasks(core: Core, text: str) -> shapes.TasksShape:

@@ -53,23 +53,22 @@ def _tool(context: ApiContext, call: ApiCall) -> ToolDetail:
 
 
 @Verb(TRY_TOOL, ActBody, "project tools try", pokes=True, right=DISPATCHES)
-def _try(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+def _try(context: ApiContext, call: ApiCall[ActBody]) -> QueuedAnswer:
     """Run a tool's tests in a node's sandbox, as a run."""
     around = context.coordinator.around({})
     return describe_queued(try_it(context.core, around, call.path["run"], call.path["tool"], call.body.by))
 
 
 @Verb(KEEP_TOOL, KeepToolBody, "project tools keep", right=SETS_UP)
-def _keep(context: ApiContext, call: ApiCall) -> ToolShape:
+def _keep(context: ApiContext, call: ApiCall[KeepToolBody]) -> ToolShape:
     """Keep a tool for the later runs of its project."""
-    body: KeepToolBody = call.body
-    return keep_tool(context.core, call.path["run"], call.path["tool"], body.digest, body.by)
+    return keep_tool(context.core, call.path["run"], call.path["tool"], call.body.digest, call.body.by)
 
 
 @Verb("POST /v1/tools/{tool}/remove", RemoveToolBody, "project tools rm", right=SETS_UP)
-def _remove_tool(context: ApiContext, call: ApiCall) -> RemovedAnswer:
+def _remove_tool(context: ApiContext, call: ApiCall[RemoveToolBody]) -> RemovedAnswer:
     """Revoke a kept tool, or dismiss a proposal."""
-    body: RemoveToolBody = call.body
+    body = call.body
     if body.run is not None:
         put_aside(context.core, body.run, call.path["tool"], body.by)
     else:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from pancode.kernel.errors import RefusedError, UsageError
+from pancode.kernel.values import take_shared
 from pancode.runs.request import DispatchRequest, dump_request, request_from, workspace_in
 from pancode.workflows.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.workflows.step_work import check_places
@@ -89,18 +90,8 @@ class StepPlan:
     back_to: str | None = None
 
     def row(self, workflow: str, number: int) -> WorkflowStep:
-        return WorkflowStep(
-            workflow=workflow,
-            number=number,
-            name=self.name,
-            needs=self.needs,
-            request=dump_request(self.request),
-            files=self.files,
-            until=dict(self.until),
-            most=self.most,
-            verdict=dict(self.verdict),
-            back_to=self.back_to,
-        )
+        own = {"workflow": workflow, "number": number, "request": dump_request(self.request)}
+        return WorkflowStep(**take_shared(self, WorkflowStep) | own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,54 +119,18 @@ class WorkflowPlan:
     """The workflow's id if it was assigned earlier; None: a new id is assigned."""
 
     def row(self, workflow: str, now_ms: int) -> Workflow:
-        return Workflow(
-            id=workflow,
-            created_ms=now_ms,
-            created_by=self.by,
-            kind=self.kind,
-            name=self.name,
-            input=self.input,
-            cwd=self.cwd,
-            concurrency=self.concurrency,
-            stagger_ms=self.stagger_ms,
-            fail_fast=self.fail_fast,
-            budget=self.budget,
-            race=dict(self.race),
-            caller=dict(self.caller),
-            retry_of=self.retry_of,
-        )
+        own = {"id": workflow, "created_ms": now_ms, "created_by": self.by}
+        return Workflow(**take_shared(self, Workflow) | own)
 
 
 def plan_of(workflow: Workflow, steps: Sequence[WorkflowStep], by: str) -> WorkflowPlan:
     """Return the plan of an earlier workflow. If that workflow left steps out, the plan allows this again."""
-    return WorkflowPlan(
-        kind=workflow.kind,
-        name=workflow.name,
-        by=by,
-        input=workflow.input,
-        cwd=workflow.cwd,
-        steps=tuple(
-            StepPlan(
-                step.name,
-                request_from(step.request, by),
-                step.needs,
-                step.files,
-                step.until,
-                step.most,
-                step.verdict,
-                step.back_to,
-            )
-            for step in steps
-        ),
-        concurrency=workflow.concurrency,
-        stagger_ms=workflow.stagger_ms,
-        fail_fast=workflow.fail_fast,
-        partial=workflow.kind not in IN_ORDER and any(s.state is WorkflowStepState.REFUSED for s in steps),
-        budget=workflow.budget,
-        race=workflow.race,
-        caller=workflow.caller,
-        retry_of=workflow.id,
+    again = (
+        StepPlan(**take_shared(one, StepPlan) | {"request": request_from(one.request, by)}) for one in steps
     )
+    partial = workflow.kind not in IN_ORDER and any(s.state is WorkflowStepState.REFUSED for s in steps)
+    own = {"by": by, "steps": tuple(again), "partial": partial, "retry_of": workflow.id, "id": None}
+    return WorkflowPlan(**take_shared(workflow, WorkflowPlan) | own)
 
 
 def check_plan(plan: WorkflowPlan) -> None:

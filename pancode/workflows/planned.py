@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from pancode.kernel.ports import Transaction
-from pancode.kernel.values import replace
+from pancode.kernel.values import replace, take_shared
 from pancode.runs.admission.plan import Plan
 from pancode.runs.core import Core
 from pancode.runs.request import DispatchRequest, request_from
@@ -38,7 +38,7 @@ class PlannedWorkflow:
         known = {one.name: getattr(plan, one.name) for one in fields(plan) if one.name not in _LEFT_OUT}
         budget = None if plan.budget is None else f"{plan.budget:f}"
         made = (step.row("", number) for number, step in enumerate(plan.steps))
-        steps = [{one.name: getattr(row, one.name) for one in fields(StepPlan)} for row in made]
+        steps = [take_shared(row, StepPlan) for row in made]
         return {**known, "kind": plan.kind.value, "steps": steps, "budget": budget, "race": dict(plan.race)}
 
     def words(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from pancode.budget import books
+from pancode.kernel.declared import make_answer
 from pancode.kernel.pages import MOST_WORKFLOWS, ListPage, ListPlace, ListSearch, read_page
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Balance, Run, RunState
@@ -15,7 +16,7 @@ from pancode.runs.inbox_answers import inbox_shape
 from pancode.runs.life.conversation import is_blocked
 from pancode.runs.life.inbox import item_of
 from pancode.runs.receipts.trust import LANDED, NOT_DONE, NOTHING, WAITING, landing_of
-from pancode.runs.views import format_iso, format_optional_iso, node_of
+from pancode.runs.views import node_of
 from pancode.workflows import store as rows
 from pancode.workflows.answers import CostShape, LandedShape, WorkflowShape, WorkflowStepShape
 from pancode.workflows.lane_rules import explain_skip
@@ -57,26 +58,19 @@ def _shape(tx: Transaction, workflow: Workflow, questions: Mapping[str, Action])
     waits = workflow.state is WorkflowState.RUNNING and waits_for_users_only(steps, blocked)
     stopped = workflow.state is WorkflowState.RUNNING and workflow.lane.get("stands")
     shapes = [_describe_step(tx, step, runs) for step in steps]
-    return {
-        "workflow": workflow.id,
-        "kind": workflow.kind.value,
-        "name": workflow.name,
-        "status": "stopped" if stopped else "waiting_for_you" if waits else workflow.state.value,
-        "state": workflow.state.value,
-        "reason": workflow.reason,
-        "winner": workflow.winner,
-        "results": list(results_of(workflow, steps, runs)),
-        "steps": shapes,
-        "landed": _count_landed([step["landing"] for step in shapes if step["landing"] is not None]),
-        "inbox": [inbox_shape(item_of(run, action)) for run, action in items],
-        "waits_for_person": waits,
-        "cost": _describe_cost(tx, workflow),
-        "created_at": format_iso(workflow.created_ms),
-        "finished_at": format_optional_iso(workflow.finished_ms),
-        "created_by": workflow.created_by,
-        "retry_of": workflow.retry_of,
-        "warnings": [],
-    }
+    return make_answer(
+        WorkflowShape,
+        workflow,
+        workflow=workflow.id,
+        status="stopped" if stopped else "waiting_for_you" if waits else workflow.state.value,
+        results=list(results_of(workflow, steps, runs)),
+        steps=shapes,
+        landed=_count_landed([step["landing"] for step in shapes if step["landing"] is not None]),
+        inbox=[inbox_shape(item_of(run, action)) for run, action in items],
+        waits_for_person=waits,
+        cost=_describe_cost(tx, workflow),
+        warnings=[],
+    )
 
 
 def _describe_step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run]) -> WorkflowStepShape:
@@ -84,29 +78,25 @@ def _describe_step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run
     refused = step.state is WorkflowStepState.REFUSED
     queued = step.state is WorkflowStepState.RUNNING and run is not None and run.state is RunState.PENDING
     request = step.request
-    return {
-        "name": step.name,
-        "state": run.state.value if run is not None and queued else step.state.value,
-        "task": _first_line(request.get("task") or " ".join(map(str, _list_words(request.get("argv"))))),
-        "agent": run.agent if run is not None else _text(request.get("agent")),
-        "node": node_of(tx, run) if run is not None else _text(request.get("node")),
-        "answer": _first_line(run.result.get("answer") if run is not None else ""),
-        "landing": cast("LandingShape | None", landing_of(run)) if run is not None else None,
-        "needs": list(step.needs),
-        "run": None if run is None else run.id,
-        "runs": [name for name in step.runs if tx.get(Run, name) is not None],
-        "outcome": run.outcome.value if run is not None and run.outcome is not None else None,
-        "round": step.round,
-        "most": step.most,
-        "reason": run.reason
+    return make_answer(
+        WorkflowStepShape,
+        step,
+        state=run.state.value if run is not None and queued else step.state.value,
+        task=_first_line(request.get("task") or " ".join(map(str, _list_words(request.get("argv"))))),
+        agent=run.agent if run is not None else _text(request.get("agent")),
+        node=node_of(tx, run) if run is not None else _text(request.get("node")),
+        answer=_first_line(run.result.get("answer") if run is not None else ""),
+        landing=cast("LandingShape | None", landing_of(run)) if run is not None else None,
+        run=None if run is None else run.id,
+        runs=[name for name in step.runs if tx.get(Run, name) is not None],
+        outcome=run.outcome.value if run is not None and run.outcome is not None else None,
+        reason=run.reason
         if run is not None and queued and run.waits is not None
         else step.reason or explain_skip(step),
-        "refused": step.reason if refused else None,
-        "outputs": {name: value for name, value in step.outputs.items() if name != "of"},
-        "verdict_file": str(step.verdict["file"]) if step.verdict else None,
-        "started_at": format_optional_iso(step.started_ms),
-        "finished_at": format_optional_iso(step.finished_ms),
-    }
+        refused=step.reason if refused else None,
+        outputs={name: value for name, value in step.outputs.items() if name != "of"},
+        verdict_file=str(step.verdict["file"]) if step.verdict else None,
+    )
 
 
 def _count_landed(landings: list[LandingShape]) -> LandedShape:

@@ -9,6 +9,7 @@ from typing import Any
 
 from node_agent.wire.failure import Outcome
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, resolve_alias
+from pancode.kernel.declared import make_answer
 from pancode.kernel.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.ports import ResultPlace, Transaction
@@ -26,7 +27,7 @@ from pancode.runs.receipts.trust import final_commit
 from pancode.runs.request import DispatchRequest
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import format_iso, format_optional_iso, newest_lease, node_of, session_of, words_of
+from pancode.runs.views import format_optional_iso, newest_lease, node_of, session_of, words_of
 from pancode.workspaces.answers import (
     OpenedShape,
     WorkspaceAnswer,
@@ -283,26 +284,23 @@ def _shape(core: Core, tx: Transaction, workspace: KeptWorkspace, runs: list[Run
     works = last is not None and last.state is not RunState.ENDED
     lost = last is not None and last.outcome is Outcome.LOST
     files = sorted({name for run in _select_unlanded(runs) for name in _list_files(run)})
-    return {
-        "workspace": workspace.name,
-        "project": workspace.project,
-        "branch": workspace.branch,
-        "node": workspace.node,
-        "created_at": format_iso(workspace.created_ms),
-        "created_by": workspace.created_by,
-        "used_at": None if last is None else format_optional_iso(last.finished_ms or last.created_ms),
-        "count": len(runs),
-        "last": None if last is None else last.id,
-        "outcome": None if last is None else _end(last),
-        "agent": last.agent if last is not None and works else None,
-        "at_node": None if last is None else node_of(tx, last),
-        "files": files,
-        "dirty": None if works or lost else len(files),
-        "size": _measure_size(core, tx, last) if last is not None and works else None,
-        "commit": None if last is None else final_commit(last),
-        "ahead": None,
-        "behind": None,
-    }
+    return make_answer(
+        WorkspaceShape,
+        workspace,
+        workspace=workspace.name,
+        used_at=None if last is None else format_optional_iso(last.finished_ms or last.created_ms),
+        count=len(runs),
+        last=None if last is None else last.id,
+        outcome=None if last is None else _end(last),
+        agent=last.agent if last is not None and works else None,
+        at_node=None if last is None else node_of(tx, last),
+        files=files,
+        dirty=None if works or lost else len(files),
+        size=_measure_size(core, tx, last) if last is not None and works else None,
+        commit=None if last is None else final_commit(last),
+        ahead=None,
+        behind=None,
+    )
 
 
 def _measure_size(core: Core, tx: Transaction, run: Run) -> int | None:

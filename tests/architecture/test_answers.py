@@ -13,8 +13,9 @@ from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 from pancode.app.http_routes import VERBS
+from pancode.kernel.declared import find_sources
 from pancode.kernel.route import Route
-from tests.architecture.sources import ROOT, dotted, modules, tree
+from tests.architecture.sources import ROOT, dotted, modules, text, tree
 
 ANSWERS = [dotted(path) for path in modules("pancode") if path.name == "answers.py"]
 LIGHT = {
@@ -122,3 +123,27 @@ def test_no_client_has_more_that_no_type_checker_sees() -> None:
     more = {r: n for r, n in found.items() if any(a > b for a, b in zip(n, most.get(r, (0, 0)), strict=True))}
     assert not more, f"ask with a constant of answers.py, and name the type of its answer: {more}"
     assert found == most, f"well done: write these numbers into {LEDGER.name}:\n{told}"
+
+
+def test_an_answer_from_a_row_has_each_key() -> None:
+    """`make_answer` takes keys by name, which the type checker does not see: a renamed field fails here."""
+    checked = 0
+    for path in (one for one in modules("pancode") if "make_answer(" in text(one)):
+        for one in (each for each in ast.walk(tree(path)) if isinstance(each, ast.FunctionDef)):
+            rows = {each.arg: ast.unparse(each.annotation) for each in one.args.args if each.annotation}
+            for call in (each for each in ast.walk(one) if isinstance(each, ast.Call)):
+                if ast.unparse(call.func) != "make_answer" or ast.unparse(call.args[1]) not in rows:
+                    continue
+                names = vars(import_module(dotted(path)))
+                kind = eval(ast.unparse(call.args[0]), names)
+                row = eval(rows[ast.unparse(call.args[1])], names)
+                given = {word.arg for word in call.keywords}
+                known = {*dir(row), *getattr(row, "model_fields", ())}
+                lacks = [
+                    key
+                    for key, (name, _) in find_sources(kind, row).items()
+                    if not {key, name} & (given | known)
+                ]
+                assert not lacks and given <= set(kind.__annotations__), f"{path}: {kind.__name__}: {lacks}"
+                checked += 1
+    assert checked > 15

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from node_agent.wire.policy import Mode, Safety
 from pancode.agents import answers
@@ -13,6 +12,7 @@ from pancode.agents.prompts import Situation, fit_prompt, tokens_of
 from pancode.agents.runtimes import RUNTIMES, no_runtime
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
+from pancode.kernel.declared import make_answer
 from pancode.kernel.names import not_found
 from pancode.runs.prompt_history import program_for, read_prompt
 
@@ -30,18 +30,8 @@ def _agents(context: ApiContext, call: ApiCall) -> answers.AgentsAnswer:
 
 
 def _shape(agent: Agent) -> answers.AgentShape:
-    """Return the agent's definition, with field names as in panagents.yaml where the code's differ."""
-    answer: Any = asdict(agent)
-    usd, sampling = agent.limits.usd, agent.sampling
-    del answer["said_role"], answer["isolations"]
-    answer |= {
-        "limits": answer["limits"] | {"usd": None if usd is None else f"{usd:f}"},
-        "sampling": None if sampling is None else sampling.model_dump(mode="json", exclude_none=True),
-        "role": agent.role.value,
-        "isolation": agent.isolations.value,
-    }
-    shape: answers.AgentShape = answer
-    return shape
+    sampling = None if agent.sampling is None else agent.sampling.model_dump(mode="json", exclude_none=True)
+    return make_answer(answers.AgentShape, agent, isolation=agent.isolations.value, sampling=sampling)
 
 
 @Verb(answers.PROMPT, command="agents prompt", query=("cwd", "mode", "safety", "runtime", "model", "task"))

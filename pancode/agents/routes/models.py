@@ -17,9 +17,9 @@ from pancode.interfaces.http.streams import make_event_stream, stream_steps
 
 
 @Verb("POST /v1/models/test", ExamBody, "models test", right=TESTS)
-def _test(context: ApiContext, call: ApiCall) -> EventStream:
+def _test(context: ApiContext, call: ApiCall[ExamBody]) -> EventStream:
     """Test a model on its node."""
-    body: ExamBody = call.body
+    body = call.body
     places = find_endpoints(context.core, body.model, body.node)
     ends = context.closing.wait
 

@@ -401,13 +401,13 @@ def _make_body_error(kind: type[Body], exc: ValidationError) -> UsageError:
         return UsageError(
             "the request must be a JSON object", fix="send a JSON object, such as {}", code="bad_value"
         )
-    words = error["msg"].removeprefix("Value error, ")
+    words, _, fix = error["msg"].removeprefix("Value error, ").partition(". Fix: ")
     field = kind.model_fields.get(path)
     must = field is not None and field.is_required()
-    return UsageError(f"{path[:80]}: {words}", fix=_format_hint(error, path, must), code="bad_value")
+    return UsageError(f"{path[:80]}: {words}", fix=fix or _format_hint(error, path, must), code="bad_value")
 
 
-def _keys_at(kind: type[Body], loc: tuple[int | str, ...]) -> list[str]:
+def _keys_at(kind: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """Return the keys that are valid at the place of an invalid key."""
     for part in loc[:-1]:
         fields = {field.alias or name: field for name, field in kind.model_fields.items()}
@@ -416,9 +416,9 @@ def _keys_at(kind: type[Body], loc: tuple[int | str, ...]) -> list[str]:
     return [field.alias or name for name, field in kind.model_fields.items()]
 
 
-def inner_bodies(hint: Any) -> list[type[Body]]:
-    """Return the body types contained in this type."""
-    if isinstance(hint, type) and issubclass(hint, Body):
+def inner_bodies(hint: Any) -> list[type[BaseModel]]:
+    """Return the models contained in this type."""
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
         return [hint]
     return [found for arm in get_args(hint) for found in inner_bodies(arm)]
 

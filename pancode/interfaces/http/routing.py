@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from enum import Enum
 from types import ModuleType
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Generic, get_type_hints
 from urllib.parse import quote, unquote
 
 from starlette.concurrency import run_in_threadpool
@@ -17,7 +17,7 @@ from starlette.datastructures import Address
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict, TypeVar
 
 from pancode.interfaces.http.access.idempotency import (
     RequestMark,
@@ -96,13 +96,16 @@ NOTE = "pancode-note"
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
 
 
+B_co = TypeVar("B_co", covariant=True, default=Any)
+
+
 @dataclass(frozen=True, slots=True)
-class ApiCall:
+class ApiCall(Generic[B_co]):
     """One parsed request: the names in its path, its query parameters and its body."""
 
     path: Mapping[str, str]
     query: Mapping[str, str]
-    body: Any
+    body: B_co
     last_event: str = ""
     """The id of the last event that the client received, which a browser sends when it reconnects."""
     inside: Run | None = None
@@ -154,8 +157,9 @@ class TcpAccess(Enum):
     CLOSED = "closed"
 
 
-Answer = Callable[[ApiContext, ApiCall], Any]
-Answers = TypeVar("Answers", bound=Answer)
+B = TypeVar("B", bound=Body, default=Any)
+R = TypeVar("R", default=Any)
+Answer = Callable[[ApiContext, ApiCall[B]], R]
 Object = dict[str, Any]
 """A JSON object whose keys may change."""
 
@@ -175,7 +179,7 @@ class EventStream(StreamingResponse):
 
 
 @dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(Generic[B]):
     """One route, such as `GET /v1/runs`, and the command that uses it (empty: no command).
 
     It decorates the handler function, whose docstring begins with the purpose of the route, and whose return
@@ -186,7 +190,7 @@ class Verb:
     """
 
     name: str
-    body: type[Body] = Empty
+    body: type[B] | type[Empty] = Empty
     command: str = ""
     query: tuple[str, ...] = ()
     pokes: bool = False
@@ -203,9 +207,9 @@ class Verb:
     """Whether it is a `GET` that shows a run less than a user."""
     when_held: bool = False
     """Whether a coordinator that does not lead its fleet also carries it out, as each `GET`."""
-    answer: Answer = field(default=lambda context, call: None, repr=False)
+    answer: Answer[B] = field(default=lambda context, call: None, repr=False)
 
-    def __call__(self, answer: Answers) -> Answers:
+    def __call__(self, answer: Answer[B, R]) -> Answer[B, R]:
         vars(answer)["verb"] = replace(self, answer=answer)
         return answer
 

@@ -134,18 +134,17 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "sessions",
         "The newest sessions: agents that users talk with, their state, and their questions.",
-        _list_sessions,
         "GET /v1/sessions",
         {"limit": integer_schema("how many", ROWS)},
+        do=_list_sessions,
         group="sessions",
     ),
     McpTool(
         "session_read",
         "The conversation of a session since a position, with tool calls; continue at the returned position.",
-        _read,
         "GET /v1/sessions/{run}/stream",
         {"run": RUN, "since": string_schema("`since` of an earlier answer; default: from the beginning")},
-        ("run",),
+        do=_read,
         group="sessions",
     ),
     McpTool(
@@ -153,7 +152,6 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
         "A message of the user for the agent of a session: it begins the next turn, joins the current turn, "
         "or begins the next interactive run. With seconds the call waits for the end of the turn, at most "
         f"{WAIT_MOST_S} s, and the answer contains the turn.",
-        _say,
         "POST /v1/sessions/{run}/words",
         {
             "run": RUN,
@@ -163,7 +161,8 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
                 "a new UUID; the same call again with the same key does not send the message twice"
             ),
         },
-        ("run", "text"),
+        ("text",),
+        do=_say,
         right=ANSWERS,
         group="sessions",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, READS, Ri
 from pancode.interfaces.mcp.protocol import CallProgress, ParamsError
 from pancode.kernel.errors import PancodeError, without_fix
 from pancode.kernel.formatting import reveal_invisible
+from pancode.kernel.route import Route
 from pancode.kernel.visitors import Risk
 from pancode.runs.options import OPTIONS
 
@@ -70,10 +72,12 @@ class McpTool:
 
     name: str
     description: str
-    do: Callable[[McpToolCall], Any]
     route: str
     fields: Json = field(default_factory=dict)
-    required: tuple[str, ...] = ()
+    also_required: tuple[str, ...] = ()
+    """The required arguments besides those in the path of the route."""
+    do: Callable[[McpToolCall], Any] | None = None
+    """What the tool does; None: it calls its route, with the other arguments as the body."""
     right: Right = READS
     untrusted: bool = True
     """Whether the answer contains text of runs, repositories or nodes."""
@@ -85,6 +89,21 @@ class McpTool:
     def begins(self) -> bool:
         """Whether the tool begins work; it then starts even a fleet that a user has taken down."""
         return self.right in (DISPATCHES, ANSWERS)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        return (*re.findall(r"{(\w+)}", self.route), *self.also_required)
+
+    def carry_out(self, call: McpToolCall) -> Any:
+        """Return the answer to a call."""
+        if self.do is not None:
+            return self.do(call)
+        named = self.required[: self.route.count("{")]
+        path = Route[Any](self.route).at(*map(call.text, named))
+        if path.startswith("GET"):
+            return call.client.get(path)
+        body = {name: value for name, value in call.given.items() if name not in named}
+        return call.client.post(path, {**body, "by": call.by})
 
     def listed(self) -> Json:
         """Return the tool as `tools/list` shows it."""

@@ -63,27 +63,25 @@ CONFIG_TOOLS: tuple[McpTool, ...] = (
     _make_setting_tool(
         "config_show",
         "Every setting with its value and where that was set.",
-        _show,
         "GET /v1/config",
         {"cwd": CWD, "key": string_schema("dispatch.safety, limits")},
+        do=_show,
     ),
     _make_setting_tool(
         "projects",
         "The user's projects: named repositories, their folders, and the defaults of work there.",
-        lambda call: call.client.get("/v1/projects", prd=1),
         "GET /v1/projects",
+        do=lambda call: call.client.get("/v1/projects", prd=1),
     ),
     _make_setting_tool(
         "workspaces",
         "The user's workspaces: lines of work with a name, a branch and files that stay from run to run.",
-        lambda call: call.client.get("/v1/workspaces"),
         "GET /v1/workspaces",
     ),
     _make_setting_tool(
         "propose_change",
         "Ask the user to change PanCode's configuration: 'set the budget to 25 dollars', 'use the local "
         "preset', 'switch to full-auto'. The user gets a card and decides.",
-        _propose_change,
         "POST /v1/config/propose",
         {
             "kind": {
@@ -97,6 +95,7 @@ CONFIG_TOOLS: tuple[McpTool, ...] = (
             "why": string_schema(),
         },
         ("kind",),
+        do=_propose_change,
         right=TELLS,
     ),
 )
@@ -135,59 +134,46 @@ def _add(call: McpToolCall) -> Any:
     )
 
 
-def _make_path(call: McpToolCall, verb: str) -> str:
-    return path_of("schedules", call.text("schedule"), verb)
-
-
 _make_schedule_tool = partial(McpTool, group="schedules")
 SCHEDULE_TOOLS: tuple[McpTool, ...] = (
     _make_schedule_tool(
         "schedules",
         "Schedules: work that begins automatically, with its next times and the result of the last start.",
-        lambda call: call.client.get("/v1/schedules"),
         "GET /v1/schedules",
     ),
     _make_schedule_tool(
         "schedule_add",
         "Make a schedule: a coding task that begins at cron times, once, or on an event. The "
         "admission gates and the budget apply at each start. Ask the user first.",
-        _add,
         "POST /v1/schedules",
         _ADD,
         ("name", "task"),
-        DISPATCHES,
+        do=_add,
+        right=DISPATCHES,
         untrusted=False,
     ),
     _make_schedule_tool(
         "schedule_pause",
         "Pause a schedule: it begins nothing until it is resumed.",
-        lambda call: call.client.post(
-            _make_path(call, "pause"), {"by": call.by, "reason": call.given.get("reason", "")}
-        ),
         "POST /v1/schedules/{schedule}/pause",
         {"schedule": _NAME, "reason": string_schema("why, for the record")},
-        ("schedule",),
-        OPERATES,
+        right=OPERATES,
         untrusted=False,
     ),
     _make_schedule_tool(
         "schedule_resume",
         "Resume a paused schedule, from its next time on.",
-        lambda call: call.client.post(_make_path(call, "resume"), {"by": call.by}),
         "POST /v1/schedules/{schedule}/resume",
         {"schedule": _NAME},
-        ("schedule",),
-        OPERATES,
+        right=OPERATES,
         untrusted=False,
     ),
     _make_schedule_tool(
         "schedule_remove",
         "Remove a schedule permanently. Runs that it has begun continue. Ask the user first.",
-        lambda call: call.client.post(_make_path(call, "remove"), {"by": call.by}),
         "POST /v1/schedules/{schedule}/remove",
         {"schedule": _NAME},
-        ("schedule",),
-        DROPS,
+        right=DROPS,
         untrusted=False,
     ),
 )
@@ -425,34 +411,34 @@ TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "fleet_status",
         "Nodes of the fleet: state, slots, runtimes, running work.",
-        _describe_fleet,
         "GET /v1/fleet",
+        do=_describe_fleet,
         output={"nodes": {"type": "array", "items": {"type": "object"}}, "waits_for_user": _TEXT},
     ),
     McpTool(
         "agents",
         "Agents: purpose, and success rate by kind and size of task.",
-        _list_agents,
         "GET /v1/agents",
         {"cwd": CWD},
+        do=_list_agents,
         group="choices",
     ),
     McpTool(
         "models",
         "Models of the fleet's own servers: tests and success rates.",
-        _list_models,
         "GET /v1/models",
         {"cwd": CWD},
+        do=_list_models,
         group="choices",
     ),
     McpTool(
         "dispatch",
         "Give a coding task to an agent. Answers at once with the id of a run that works in the background "
         "on a snapshot of the repository.",
-        _dispatch,
         "POST /v1/runs",
         _DISPATCH,
         ("task",),
+        do=_dispatch,
         right=DISPATCHES,
         untrusted=False,
         output=_QUEUED,
@@ -460,7 +446,6 @@ TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "explore",
         "Have read-only scouts answer 1 to 4 questions about the repository, cheaply, in parallel.",
-        _explore_questions,
         "POST /v1/explore",
         {
             "questions": {"type": "array", "items": {"type": "string"}, "maxItems": MOST_QUESTIONS},
@@ -472,22 +457,21 @@ TOOLS: tuple[McpTool, ...] = (
             "runtime": WORK["runtime"],
         },
         ("questions",),
+        do=_explore_questions,
         right=DISPATCHES,
         group="history",
     ),
     McpTool(
         "wait",
         f"Wait for a run to end, at most {WAIT_MOST_S} s.",
-        _wait,
         "GET /v1/runs/{run}/brief",
         {"run": RUN, "seconds": integer_schema("how long to wait", WAIT_MOST_S)},
-        ("run",),
+        do=_wait,
         output=_STATE,
     ),
     McpTool(
         "runs",
         "The newest runs with state, outcome, agent and node.",
-        _list_runs,
         "GET /v1/runs",
         {
             "limit": integer_schema("how many", ROWS),
@@ -496,45 +480,39 @@ TOOLS: tuple[McpTool, ...] = (
             "agent": string_schema(),
             "since": string_schema("2h, 3d"),
         },
+        do=_list_runs,
         output={"runs": {"type": "array", "items": {"type": "object"}}},
     ),
     McpTool(
         "run_show",
         "One run in full: answer, gates, changed files, tokens, cost, receipt.",
-        lambda call: call.client.get(call.run()),
         "GET /v1/runs/{run}",
         {"run": RUN},
-        ("run",),
     ),
     McpTool(
         "why",
         "Why a run waits, where it was placed, why it failed.",
-        lambda call: call.client.get(call.run("why")),
         "GET /v1/runs/{run}/why",
         {"run": RUN},
-        ("run",),
     ),
     McpTool(
         "verify",
         "Check the signed receipt of a run.",
-        lambda call: call.client.get(call.run("verify")),
         "GET /v1/runs/{run}/verify",
         {"run": RUN},
-        ("run",),
         group="proof",
     ),
     McpTool(
         "history",
         "What earlier runs here decided, did and left open.",
-        _search_history,
         "GET /v1/history",
         {"query": string_schema(), "cwd": CWD, "limit": integer_schema("how many", ROWS)},
+        do=_search_history,
         group="history",
     ),
     McpTool(
         "logs",
         f"Output of a run, {LOG_BYTES // 1000} KB at a time. tail: its last bytes.",
-        _read_log,
         "GET /v1/runs/{run}/log",
         {
             "run": RUN,
@@ -542,25 +520,23 @@ TOOLS: tuple[McpTool, ...] = (
             "offset": integer_schema("next_offset", 10**15),
             "tail": integer_schema("", LOG_BYTES),
         },
-        ("run",),
+        do=_read_log,
         output={"text": _TEXT, "next_offset": _NUMBER, "state": _TEXT, "left_out": _NUMBER},
     ),
     McpTool(
         "diff",
         "The change that a run made, as a patch; stat: only files and counts.",
-        _read_diff,
         "GET /v1/runs/{run}/diff",
         {"run": RUN, "stat": {"type": "boolean"}},
-        ("run",),
+        do=_read_diff,
         output={"diff": _TEXT, "cut": {"type": "boolean"}},
     ),
     McpTool(
         "retry",
         "Start the same task again, as a new run.",
-        _retry,
         "POST /v1/runs/{run}/retry",
         {"run": RUN, "reason": string_schema("why, for the record")},
-        ("run",),
+        do=_retry,
         right=DISPATCHES,
         untrusted=False,
         output=_QUEUED,
@@ -568,36 +544,29 @@ TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "receipt",
         "The signed receipt of a run, readable: who ran what where, files, gates, cost. verify checks it.",
-        _read_receipt,
         "GET /v1/receipts/{run}",
         {"run": RUN},
-        ("run",),
+        do=_read_receipt,
         output={"run": _TEXT, "digest": _TEXT, "statement": {"type": "object"}},
     ),
     McpTool(
         "stop",
         "Stop a run. What it has done is kept and billed.",
-        lambda call: call.client.post(
-            call.run("stop"), {"by": call.by, "reason": call.given.get("reason", "")}
-        ),
         "POST /v1/runs/{run}/stop",
         {"run": RUN, "reason": string_schema("why, for the record")},
-        ("run",),
         right=DROPS,
     ),
     McpTool(
         "land",
         "Apply the change of a finished run to the user's files, after its gates. Ask the user first.",
-        lambda call: call.client.post(call.run("land"), {"by": call.by}, LAND_S),
         "POST /v1/runs/{run}/land",
         {"run": RUN},
-        ("run",),
+        do=lambda call: call.client.post(call.run("land"), {"by": call.by}, LAND_S),
         right=LANDS,
     ),
     McpTool(
         "budget",
         "Ceilings, spent and reserved: USD, tokens and minutes.",
-        lambda call: call.client.get("/v1/budget"),
         "GET /v1/budget",
         untrusted=False,
         group="choices",
@@ -606,40 +575,35 @@ TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "inbox",
         "What needs the user: questions, approvals, failures, reviews; what ended.",
-        list_needs,
         "GET /v1/now",
+        do=list_needs,
     ),
     McpTool(
         "answer",
         "Answer the question with which a run has ended. Ask the user first.",
-        lambda call: call.client.post(
-            call.run("answer"), {"by": call.by, "text": call.text("text"), "program": call.by}
-        ),
         "POST /v1/runs/{run}/answer",
         {"run": RUN, "text": string_schema("or the number of a choice")},
-        ("run", "text"),
+        ("text",),
+        do=lambda call: call.client.post(
+            call.run("answer"), {"by": call.by, "text": call.text("text"), "program": call.by}
+        ),
         right=ANSWERS,
         untrusted=False,
     ),
     McpTool(
         "tell",
         "Send a message of the user to the agent of a running run.",
-        lambda call: call.client.post(call.run("tell"), {"by": call.by, "text": call.text("text")}),
         "POST /v1/runs/{run}/tell",
         {"run": RUN, "text": string_schema()},
-        ("run", "text"),
+        ("text",),
         right=ANSWERS,
         untrusted=False,
     ),
     McpTool(
         "continue_run",
         "Continue a finished run with a new message.",
-        lambda call: call.client.post(
-            call.run("continue"), {"by": call.by, "text": call.given.get("text", "")}
-        ),
         "POST /v1/runs/{run}/continue",
         {"run": RUN, "text": string_schema()},
-        ("run",),
         right=DISPATCHES,
         untrusted=False,
     ),
@@ -677,7 +641,7 @@ def call_tool(
         call = McpToolCall(client(tool.begins), words, tool.read(given), by, progress)
         # A model that was not tested is tested first, as the command line does.
         answer = post_work(
-            lambda line: progress.report(0, line), call.client, {"by": by}, lambda _: tool.do(call)
+            lambda line: progress.report(0, line), call.client, {"by": by}, lambda _: tool.carry_out(call)
         )
     except ParamsError as wrong:
         fix = f"call {name} again with arguments that match its schema"

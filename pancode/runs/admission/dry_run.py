@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.policy import Isolation, NetworkAccess, find_narrowest
-from pancode.kernel.declared import to_json
+from pancode.kernel.declared import make_answer, to_json
 from pancode.kernel.ports import Preview
 from pancode.runs.admission.plan import Plan
 from pancode.runs.answers import DryRunReport, GateShape, NodeFitShape, PreviewShape
@@ -38,64 +38,36 @@ def _format_agent_reach(plan: Plan, access: NetworkAccess) -> str:
 
 def report_plan(plan: Plan) -> DryRunReport:
     """Return the answer of `--dry-run`: the ten gates and the plan."""
-    gates: list[GateShape] = [
-        {"gate": v.gate, "passed": v.passed, "warning": v.warning, "words": v.words, "fix": v.fix}
-        for v in plan.verdicts
-    ]
     approval = plan.approval or None
     admitted = all(v.passed or (approval is not None and v.lifts) for v in plan.verdicts)
-    nodes: list[NodeFitShape] = [
-        {
-            "node": c.name,
-            "fits": c.fits,
-            "ready": c.ready,
-            "why": c.why,
-            "fix": c.fix,
-            "isolation": c.isolation,
-        }
-        for c in plan.candidates
-    ]
-    return {
-        "dry_run": True,
-        "admitted": admitted,
-        "asks": approval,
-        "gates": gates,
-        "untested": [place.text for place in plan.untested],
-        "costly_test": plan.costly,
-        "notes": [*plan.outranked, *plan.remarks],
-        "agent": plan.agent.name,
-        "chosen": plan.chosen,
-        "runtime": plan.runtime.name,
-        "model": plan.model,
-        "reasoning": plan.reasoning,
-        "mode": plan.mode.value,
-        "safety": plan.safety.value,
-        "workspace": plan.workspace,
-        "project": plan.project,
-        "folder": plan.request.folder,
-        "setup": [list(argv) for argv in plan.setup],
-        "cache": list(plan.cache),
-        "verify": [list(argv) for argv in plan.gates],
-        "limits": to_json(plan.limits),
-        "tokens": dict(plan.prompt.tokens),
-        "left_out": list(plan.prompt.left_out),
-        "notes_of": list(plan.prompt.notes),
-        "nodes": nodes,
-        "network": list_networks(plan),
-        "env": list(plan.needs.env),
-        "secrets": list(plan.secrets),
-        "estimate_usd": f"{plan.due.usd:f}",
-        "estimate_tokens": plan.due.tokens,
-        "estimate_minutes": round(plan.due.ms / 60_000, 2),
-    }
+    return make_answer(
+        DryRunReport,
+        plan,
+        dry_run=True,
+        admitted=admitted,
+        asks=approval,
+        gates=[make_answer(GateShape, one) for one in plan.verdicts],
+        untested=[place.text for place in plan.untested],
+        costly_test=plan.costly,
+        notes=[*plan.outranked, *plan.remarks],
+        agent=plan.agent.name,
+        runtime=plan.runtime.name,
+        folder=plan.request.folder,
+        setup=[list(argv) for argv in plan.setup],
+        verify=[list(argv) for argv in plan.gates],
+        limits=to_json(plan.limits),
+        tokens=dict(plan.prompt.tokens),
+        left_out=list(plan.prompt.left_out),
+        notes_of=list(plan.prompt.notes),
+        nodes=[make_answer(NodeFitShape, one, node=one.name) for one in plan.candidates],
+        network=list_networks(plan),
+        env=list(plan.needs.env),
+        estimate_usd=f"{plan.due.usd:f}",
+        estimate_tokens=plan.due.tokens,
+        estimate_minutes=round(plan.due.ms / 60_000, 2),
+    )
 
 
 def describe_preview(seen: Preview) -> PreviewShape:
     """Return what a snapshot would contain in the form of the API."""
-    return {
-        "branch": seen.branch,
-        "head": seen.head,
-        "changed": list(seen.changed),
-        "untracked": list(seen.untracked),
-        "warnings": list(seen.warnings),
-    }
+    return make_answer(PreviewShape, seen)

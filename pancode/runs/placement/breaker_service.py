@@ -9,6 +9,7 @@ from node_agent.wire.failure import FAILURES, FailureKind, JobRefusal
 from node_agent.wire.identity import Mark
 from pancode.agents.models import provider_name
 from pancode.agents.runtimes import RUNTIMES
+from pancode.kernel.declared import make_answer
 from pancode.kernel.node import NodeView
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Attempt, Closed, Lease, Run, RunState, Setting
@@ -90,16 +91,7 @@ def read_breakers(core: Core) -> list[Breaker]:
 @hold_lock
 def list_breakers(core: Core) -> list[BreakerShape]:
     """Return all breakers in the form that interfaces show."""
-    return [
-        {
-            "name": one.name,
-            "state": one.state.value,
-            "failures": one.failures,
-            "until_ms": one.until_ms,
-            "why": one.why,
-        }
-        for one in read_breakers(core)
-    ]
+    return [make_answer(BreakerShape, one) for one in read_breakers(core)]
 
 
 def list_resettable(core: Core) -> set[str]:

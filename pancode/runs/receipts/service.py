@@ -11,6 +11,7 @@ from node_agent.wire.receipt import Claims, Receipt
 from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, open_as, parse_envelope, parse_message
 from node_agent.wire.signing import verify_envelope as open_signed
 from pancode.kernel import names
+from pancode.kernel.declared import make_answer
 from pancode.kernel.errors import NotFoundError
 from pancode.kernel.node import NodeState
 from pancode.kernel.pages import ListPage, ListPlace, ListSearch, read_page
@@ -43,7 +44,7 @@ from pancode.runs.receipts.verification import (
 )
 from pancode.runs.retention.parts import RunFiles, gone_at
 from pancode.runs.user_environment import Streams
-from pancode.runs.views import find_run, format_iso, format_optional_iso
+from pancode.runs.views import find_run, format_optional_iso
 
 EXPORT = "pancode/receipt-export/1"
 
@@ -171,15 +172,7 @@ def _find_decisive(tx: Transaction, run: Run) -> StoredReceipt | None:
 
 def _make_key(row: KnownKey) -> KeyShape:
     """Return a key in the form of the API; `from` and `until` (null: in use) by the coordinator's clock."""
-    return {
-        "role": row.role,
-        "name": row.name,
-        "keyid": row.keyid,
-        "public": row.public,
-        "pem": PublicKey.parse(row.public).pem(),
-        "from": format_optional_iso(row.from_ms),
-        "until": format_optional_iso(row.until_ms),
-    }
+    return make_answer(KeyShape, row, pem=PublicKey.parse(row.public).pem())
 
 
 def _list_names(tx: Transaction) -> dict[str, str]:
@@ -187,17 +180,9 @@ def _list_names(tx: Transaction) -> dict[str, str]:
 
 
 def _make_row(stored: StoredReceipt, nodes: dict[str, str]) -> ReceiptRow:
-    return {
-        "run": stored.run,
-        "attempt": stored.attempt,
-        "fence": stored.lease,
-        "digest": stored.digest,
-        "node": nodes.get(stored.tag),
-        "outcome": _find_outcome(stored),
-        "stored_at": format_iso(stored.stored_ms),
-        "rejected": stored.rejected,
-        "orphan": stored.orphan,
-    }
+    return make_answer(
+        ReceiptRow, stored, fence=stored.lease, node=nodes.get(stored.tag), outcome=_find_outcome(stored)
+    )
 
 
 def _find_outcome(stored: StoredReceipt) -> str | None:

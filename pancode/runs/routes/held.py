@@ -31,7 +31,6 @@ def _held(context: ApiContext, call: ApiCall) -> HeldAnswer:
 
 
 @Verb(RELEASE, ReleaseBody, "fleet resume", pokes=True, right=OPERATES)
-def _release(context: ApiContext, call: ApiCall) -> ReleasedAnswer:
+def _release(context: ApiContext, call: ApiCall[ReleaseBody]) -> ReleasedAnswer:
     """Start or drop held things."""
-    body: ReleaseBody = call.body
-    return release(context.core, body.start, body.drop, body.by, body.rest)
+    return release(context.core, call.body.start, call.body.drop, call.body.by, call.body.rest)

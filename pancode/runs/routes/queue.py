@@ -21,14 +21,14 @@ def _queues(context: ApiContext, call: ApiCall) -> QueuesShape:
 
 
 @Verb(answers.PAUSE, QueueBody, "fleet drain", pokes=True, right=OPERATES)
-def _pause(context: ApiContext, call: ApiCall) -> PausedAnswer:
+def _pause(context: ApiContext, call: ApiCall[QueueBody]) -> PausedAnswer:
     """Pause the fleet or a queue."""
-    body: QueueBody = call.body
+    body = call.body
     return _set_pause(context, body, body.reason or f"paused by {body.by}")
 
 
 @Verb(answers.RESUME, QueueBody, "fleet resume", pokes=True, right=OPERATES)
-def _resume(context: ApiContext, call: ApiCall) -> PausedAnswer:
+def _resume(context: ApiContext, call: ApiCall[QueueBody]) -> PausedAnswer:
     """Resume the fleet or a queue."""
     return _set_pause(context, call.body, None)
 
@@ -40,11 +40,11 @@ def _set_pause(context: ApiContext, body: QueueBody, reason: str | None) -> Paus
 
 
 @Verb(answers.TAKE_OUT, ReasonBody, "stop", pokes=True, right=OPERATES)
-def _take_out(context: ApiContext, call: ApiCall) -> RunShape:
+def _take_out(context: ApiContext, call: ApiCall[ReasonBody]) -> RunShape:
     """Take a waiting run out of the queue.
 
     A run that a node already has must be stopped instead (`pancode runs stop`).
     """
-    body: ReasonBody = call.body
+    body = call.body
     reason = body.reason or f"taken out of the queue by {body.by}"
     return get_run_shape(context.core, stop_waiting(context.core, call.path["run"], reason).id)

@@ -43,7 +43,7 @@ def _keys(context: ApiContext, call: ApiCall) -> KeysAnswer:
 
 
 @Verb(answers.ROTATE, ReasonBody, "admin keys", pokes=True, right=REMOVES)
-def _rotate(context: ApiContext, call: ApiCall) -> KeysAnswer:
+def _rotate(context: ApiContext, call: ApiCall[ReasonBody]) -> KeysAnswer:
     """Replace the coordinator's key with a new one."""
     context.coordinator.rotate_key(call.body.by)
     return _keys(context, call)

@@ -35,9 +35,9 @@ def _has_landing(context: ApiContext, call: ApiCall) -> bool:
 
 
 @Verb(answers.RECOVER, RecoverBody, "runs recover", pokes=True, right=DISPATCHES, lands=_has_landing)
-def _recover(context: ApiContext, call: ApiCall) -> RecoveredAnswer:
+def _recover(context: ApiContext, call: ApiCall[RecoverBody]) -> RecoveredAnswer:
     """Continue runs that ended badly."""
-    body: RecoverBody = call.body
+    body = call.body
     core, around = context.core, context.coordinator.around({})
     found = plan_recovery(core, body.run)
     if body.dry_run:

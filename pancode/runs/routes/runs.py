@@ -63,15 +63,16 @@ def report_dry_run(
     return {**report_plan(plan), "snapshot": preview}
 
 
-def resolve_request(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest, str | None, Surroundings]:
+def resolve_request(
+    context: ApiContext, call: ApiCall[BeginsRun]
+) -> tuple[DispatchRequest, str | None, Surroundings]:
     """Return a call's request, its parent run and the effective settings; a call from inside a run creates a
     child of that run."""
-    body: BeginsRun = call.body
-    request, parent, preset = body.request(), body.parent, body.preset
+    request, parent, preset = call.body.request(), call.body.parent, call.body.preset
     if call.inside is not None:
         request, parent = make_child_request(context, call.inside, request), call.inside.id
         preset = request.preset or None
-    callers: dict[str, object] = {**request.caller_settings, **dict(body.settings.items())}
+    callers: dict[str, object] = {**request.caller_settings, **dict(call.body.settings.items())}
     return request, parent, context.coordinator.around(callers, preset)
 
 
@@ -102,11 +103,12 @@ def make_child_request(context: ApiContext, parent: Run, request: DispatchReques
 
 
 @Verb(answers.DISPATCH, DispatchBody, "dispatch", pokes=True, status=201, for_runs=True, right=DISPATCHES)
-def _dispatch(context: ApiContext, call: ApiCall) -> answers.QueuedAnswer | answers.DryRunAnswer:
+def _dispatch(
+    context: ApiContext, call: ApiCall[DispatchBody]
+) -> answers.QueuedAnswer | answers.DryRunAnswer:
     """Dispatch a run; with `dry_run` only report what would happen."""
-    body: DispatchBody = call.body
     request, parent, around = resolve_request(context, call)
-    if body.dry_run:
+    if call.body.dry_run:
         return report_dry_run(context, around, request, parent)
     return describe_queued(dispatch_run(context.core, around, request, parent))
 
@@ -211,9 +213,9 @@ def _find_run(context: ApiContext, call: ApiCall) -> Run:
 
 
 @Verb(answers.STOP, ReasonBody, "stop", pokes=True, right=STOPS)
-def _stop(context: ApiContext, call: ApiCall) -> answers.RunShape:
+def _stop(context: ApiContext, call: ApiCall[ReasonBody]) -> answers.RunShape:
     """Stop a run."""
-    body: ReasonBody = call.body
+    body = call.body
     reason = body.reason or f"stopped by {body.by}"
     run = stop_run(context.core, _find_run(context, call).id, reason)
     if run.land and run.state is RunState.ENDED:
@@ -230,9 +232,9 @@ def lands_again(context: ApiContext, call: ApiCall) -> bool:
 
 
 @Verb(answers.RETRY, RetryBody, "runs retry", pokes=True, status=201, right=DISPATCHES, lands=lands_again)
-def _retry(context: ApiContext, call: ApiCall) -> answers.QueuedAnswer:
+def _retry(context: ApiContext, call: ApiCall[RetryBody]) -> answers.QueuedAnswer:
     """Dispatch the same work as a new run."""
-    body: RetryBody = call.body
+    body = call.body
     old, around = _find_run(context, call), context.coordinator.around({})
     return describe_queued(dispatch_again(context.core, around, old, body.by, body.resume, body.alone))
 
@@ -252,17 +254,16 @@ def may_land_after(context: ApiContext, call: ApiCall) -> bool:
     right=DISPATCHES,
     lands=may_land_after,
 )
-def _continue(context: ApiContext, call: ApiCall) -> answers.QueuedAnswer:
+def _continue(context: ApiContext, call: ApiCall[ContinueBody]) -> answers.QueuedAnswer:
     """Continue from a run's result in a new run, and return the new run.
 
     For a session: send it the message, in any state, and return the run that gets it.
     """
-    body: ContinueBody = call.body
     core, around = context.core, context.coordinator.around({})
     old = _find_run(context, call)
     if old.takes_turns and call.inside is not None:
         refuse_act(core, call.inside, f"sending a message to session {old.id}")
-    return describe_queued(continue_from(core, around, old, body.text, call.inside or body.by))
+    return describe_queued(continue_from(core, around, old, call.body.text, call.inside or call.body.by))
 
 
 @Verb(answers.VERIFY, command="receipt verify")

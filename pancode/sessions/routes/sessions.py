@@ -123,9 +123,9 @@ class RestoreBody(ActBody):
 
 
 @Verb(shapes.CHAT, SessionBody, "chat", pokes=True, status=201, right=DISPATCHES)
-def _begin(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
+def _begin(context: ApiContext, call: ApiCall[SessionBody]) -> QueuedAnswer | DryRunAnswer:
     """Start a session: a chain of interactive runs."""
-    body: SessionBody = call.body
+    body = call.body
     around = context.coordinator.around(dict(body.settings.items()), body.preset)
     request = complete_request(context.core, around, body.request())
     if body.dry_run:
@@ -151,9 +151,9 @@ def _is_landing(context: ApiContext, call: ApiCall) -> bool:
 
 
 @Verb(shapes.WORDS, TellBody, "sessions attach", pokes=True, right=ANSWERS, lands=_is_landing)
-def _send_message(context: ApiContext, call: ApiCall) -> shapes.SaidAnswer:
+def _send_message(context: ApiContext, call: ApiCall[TellBody]) -> shapes.SaidAnswer:
     """Send a user's message to a session."""
-    body: TellBody = call.body
+    body = call.body
     token = None if call.visitor is None else call.visitor.token
     around = context.coordinator.around({})
     newest = newest_run(context.core, call.path["run"])
@@ -169,28 +169,26 @@ def _send_message(context: ApiContext, call: ApiCall) -> shapes.SaidAnswer:
 
 
 @Verb(shapes.TURN, TurnBody, "sessions rest", pokes=True, right=TELLS)
-def _turn(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
+def _turn(context: ApiContext, call: ApiCall[TurnBody]) -> shapes.SessionShape:
     """Cancel a session's current turn, or suspend the session after that turn."""
-    body: TurnBody = call.body
     return get_session(
-        context.core, end_turn(context.core, call.path["run"], body.what, body.by, body.turn).id
+        context.core,
+        end_turn(context.core, call.path["run"], call.body.what, call.body.by, call.body.turn).id,
     )
 
 
 @Verb(shapes.TERMS, TermsBody, "sessions set", pokes=True, right=DISPATCHES)
-def _change_terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
+def _change_terms(context: ApiContext, call: ApiCall[TermsBody]) -> shapes.SessionShape:
     """Set a session's mode, level and model from its next interactive run on."""
-    body: TermsBody = call.body
     around = context.coordinator.around({})
-    run = set_terms(context.core, around, call.path["run"], body.change, body.by, body.yes)
+    run = set_terms(context.core, around, call.path["run"], call.body.change, call.body.by, call.body.yes)
     return get_session(context.core, run.id)
 
 
 @Verb(shapes.END, ActBody, "sessions end", pokes=True, right=TELLS)
-def _end(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
+def _end(context: ApiContext, call: ApiCall[ActBody]) -> shapes.SessionShape:
     """End a session; a later message starts its next run."""
-    body: ActBody = call.body
-    return get_session(context.core, end_session(context.core, call.path["run"], body.by).id)
+    return get_session(context.core, end_session(context.core, call.path["run"], call.body.by).id)
 
 
 @Verb(shapes.SESSION_VERDICT, command="receipt verify")
@@ -206,18 +204,17 @@ def _points(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
 
 
 @Verb(shapes.CHECKPOINT, CheckpointBody, "sessions checkpoint", status=201, right=TELLS)
-def _name_point(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
+def _name_point(context: ApiContext, call: ApiCall[CheckpointBody]) -> shapes.CheckpointsShape:
     """Create a checkpoint at a suspended session's newest interactive run."""
-    body: CheckpointBody = call.body
+    body = call.body
     return checkpoints.make_checkpoint(context.core, call.path["run"], body.name or "", body.by)
 
 
 @Verb(shapes.RESTORE, RestoreBody, "sessions restore", right=TELLS)
-def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
+def _restore(context: ApiContext, call: ApiCall[RestoreBody]) -> shapes.CheckpointsShape:
     """Make a session's next message continue from a checkpoint."""
-    body: RestoreBody = call.body
     return checkpoints.restore_checkpoint(
-        context.core, context.coordinator.streams, call.path["run"], body.name, body.by
+        context.core, context.coordinator.streams, call.path["run"], call.body.name, call.body.by
     )
 
 

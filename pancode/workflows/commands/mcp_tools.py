@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from pancode.interfaces.client.caller import describe_parent, folder_here
-from pancode.interfaces.client.client import home_here, path_of
+from pancode.interfaces.client.client import home_here
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.interfaces.http.access.rights import DISPATCHES, DROPS
 from pancode.interfaces.mcp.protocol import ParamsError
@@ -95,19 +95,12 @@ def _begin_workflow(call: McpToolCall, body: Json) -> Any:
     return {**answer, "next": f"call workflow_show with workflow {answer['workflow']} {until}"}
 
 
-def _lane_add(call: McpToolCall) -> Any:
-    """Add an item to a lane, with the given options of its work."""
-    body = {name: call.given[name] for name in ("task", "key", *WORK) if name in call.given}
-    return call.client.post(path_of("lanes", call.text("lane"), "add"), {**body, "by": call.by})
-
-
 _make_tool = partial(McpTool, group="workflows")
 _make_beginning = partial(_make_tool, right=DISPATCHES, untrusted=False)
 WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     _make_beginning(
         "dispatch_batch",
         "Start several independent coding tasks in parallel.",
-        _begin_batch,
         "POST /v1/workflows",
         {
             "tasks": {**_TEXTS, "maxItems": MOST_TASKS, "description": "each complete"},
@@ -115,21 +108,21 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
             **_COMMON,
         },
         ("tasks",),
+        do=_begin_batch,
     ),
     _make_beginning(
         "dispatch_chain",
         "Start steps that build on each other, such as first plan, then build, then review. Each gets the "
         "files and answers of the previous ones.",
-        _begin_chain,
         "POST /v1/workflows",
         {"steps": {**_STEPS, "minItems": 1, "maxItems": MOST_IN_ORDER}, **_COMMON},
         ("steps",),
+        do=_begin_chain,
     ),
     _make_beginning(
         "dispatch_race",
         "Give one task to several agents, models or runs. The first that passes the gates wins, or the "
         "smallest change.",
-        _begin_race,
         "POST /v1/workflows",
         {
             "task": string_schema(),
@@ -140,43 +133,38 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
             **_COMMON,
         },
         ("task",),
+        do=_begin_race,
     ),
     _make_beginning(
         "run_workflow",
         "Run a workflow file by name, such as explore-then-build, review-loop, parallel-review, "
         "plan-build-verify, fix-the-tests, red-team.",
-        _run_workflow,
         "POST /v1/workflows",
         {"workflow": string_schema(), "input": string_schema("the task"), **_COMMON},
         ("workflow",),
+        do=_run_workflow,
     ),
     _make_tool(
         "workflow_show",
         "Steps of a batch, chain or race with state, run, reason and cost.",
-        lambda call: call.client.get(path_of("workflows", call.text("workflow"))),
         "GET /v1/workflows/{workflow}",
         {"workflow": _WORKFLOW},
-        ("workflow",),
     ),
     _make_tool(
         "workflow_stop",
         "Stop a workflow with all its runs.",
-        lambda call: call.client.post(path_of("workflows", call.text("workflow"), "stop"), {"by": call.by}),
         "POST /v1/workflows/{workflow}/stop",
         {"workflow": _WORKFLOW},
-        ("workflow",),
         right=DROPS,
     ),
     _make_tool(
         "lanes",
         "The user's lanes: queues of tasks that start one after another; state, items, cost.",
-        lambda call: call.client.get("/v1/lanes"),
         "GET /v1/lanes",
     ),
     _make_beginning(
         "lane_add",
         "Add a coding task to a lane. It begins when the tasks before it are done. The lane must exist.",
-        _lane_add,
         "POST /v1/lanes/{lane}/add",
         {
             "lane": string_schema("name of the lane (see lanes)"),
@@ -184,6 +172,6 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
             "key": string_schema("an item with the same key is added only once"),
             **WORK,
         },
-        ("lane", "task"),
+        ("task",),
     ),
 )

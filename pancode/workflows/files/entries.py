@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -18,6 +19,8 @@ from pancode.runs.declared_models import with_values
 from pancode.runs.options import OPTIONS
 
 MOST_ROUNDS = 20
+UNTIL = 'until: verdict == "approved"'
+"""An example of a condition, for the hints about conditions."""
 MOST_STAGGER_MS = 60_000
 Amount = Annotated[int, Field(ge=1)]
 NonEmpty = Annotated[str, Field(min_length=1)]
@@ -67,6 +70,25 @@ def _check_path(path: str) -> str:
     return path
 
 
+_UNTIL = re.compile(r"""\s*([A-Za-z_][A-Za-z0-9_]*)\s*==\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*""")
+
+
+def _parse_until(value: object) -> object:
+    """Return `field` and `equals` of a text such as `verdict == "approved"`. ValueError for other text."""
+    if not isinstance(value, str):
+        return value
+    if (found := _UNTIL.fullmatch(value)) is None:
+        raise ValueError(f"it must be a comparison, not code. Fix: write it like this: {UNTIL}")
+    return {"field": found[1], "equals": found[2] or found[3] or found[4] or ""}
+
+
+def _check_scalar(value: object) -> object:
+    if not isinstance(value, str | int | float):
+        raise ValueError("it must be a text, a number, or true or false")
+    return value
+
+
+Scalar = Annotated[str | bool | int | float, BeforeValidator(_check_scalar)]
 Several = Annotated[tuple[NonEmpty, ...], BeforeValidator(_make_list)]
 Paths = Annotated[tuple[Annotated[NonEmpty, AfterValidator(_check_path)], ...], BeforeValidator(_make_list)]
 Labels = Annotated[dict[LabelWord, LabelWord], BeforeValidator(_parse_labels)]
@@ -98,7 +120,7 @@ class DispatchEntry(KebabPart):
 
     no_verify: bool = False
 
-    def dispatch(self) -> dict[str, Any]:
+    def to_work(self) -> dict[str, Any]:
         """Return the API's request body with only the fields that the file sets."""
         values = self.model_dump(mode="json", exclude_defaults=True)
         fields = {one.name: values[one.word] for one in OPTIONS.values() if one.word in values}
@@ -112,26 +134,39 @@ class TaskEntry(DispatchEntry):
     argv: Several | None = None
     files: Paths = ()
 
-    def dispatch(self) -> dict[str, Any]:
-        fields = super().dispatch()
+    def to_work(self) -> dict[str, Any]:
+        fields = super().to_work()
         if self.argv is not None:
             fields["argv"] = list(self.argv)
         return {"task": self.task, **fields}
 
 
+class UntilEntry(Part):
+    """The value of a verdict's field that ends a step's rounds; any other value starts another round."""
+
+    field: NonEmpty
+    equals: Scalar
+
+
 class VerdictEntry(Part):
-    """The file to which a step writes its verdict, and the allowed values of the verdict's fields."""
+    """The JSON file that the step's run must write as verdict. `schema`: each field's allowed values."""
 
     file: Annotated[str, AfterValidator(_check_path)] = "verdict.json"
-    fields: Annotated[dict[NonEmpty, Several], Field(alias="schema", min_length=1)]
+    fields: dict[NonEmpty, Annotated[tuple[Scalar, ...], BeforeValidator(_make_list)]] = Field(
+        alias="schema", min_length=1, max_length=50
+    )
 
 
 class StepEntry(TaskEntry):
-    """One step of a chain or graph."""
+    """A step. `needs`: steps that must be done before it. `files`: files that it keeps for later steps.
+
+    `until`: the verdict that ends its rounds, also as text: `verdict == "approved"`. `max`: maximum rounds.
+    `back-to`: a round's first step. A key may also be written with `_`.
+    """
 
     name: str | None = None
     needs: Several | None = None
-    until: str | None = None
+    until: Annotated[UntilEntry | None, BeforeValidator(_parse_until)] = None
     max: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None = None
     verdict: VerdictEntry | None = None
     back_to: str | None = None

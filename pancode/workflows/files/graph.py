@@ -13,7 +13,7 @@ from pancode.config.layers import find_problems
 from pancode.kernel.documents import Document
 from pancode.kernel.errors import ConfigError
 from pancode.kernel.names import find_nearest
-from pancode.workflows.files.entries import StepEntry
+from pancode.workflows.files.entries import UNTIL, StepEntry, UntilEntry, VerdictEntry
 from pancode.workflows.step_work import TemplatePlace, find_places, is_kept
 
 M = TypeVar("M", bound=BaseModel)
@@ -78,9 +78,6 @@ def stranger_words(text: str) -> Iterator[str]:
             yield format_place(place)
 
 
-_UNTIL = re.compile(r"""\s*([A-Za-z_][A-Za-z0-9_]*)\s*==\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*""")
-
-
 @dataclass(frozen=True, slots=True)
 class PlacedStep:
     """A step, its key in the file, and the names of the steps that it waits for."""
@@ -91,12 +88,6 @@ class PlacedStep:
     needs: tuple[str, ...]
     written: frozenset[str] = frozenset()
     """The fields in the file, including unreadable ones: they count as present."""
-
-
-def until_of(text: str) -> tuple[str, str] | None:
-    """Return the field and value of `verdict == "approved"`; None for any other text."""
-    found = _UNTIL.fullmatch(text)
-    return None if found is None else (found[1], found[2] or found[3] or found[4] or "")
 
 
 class StepGraph:
@@ -183,7 +174,9 @@ class StepGraph:
                 if getattr(entry, field) is not None:
                     word = field.replace("_", "-")
                     self._problems.add(
-                        f"{key}.{word}", f"step {step.name} has {word} but no until", fix=_WRITE_UNTIL
+                        f"{key}.{word}",
+                        f"step {step.name} has {word} but no until",
+                        fix=f"write it like this: {UNTIL}",
                     )
             return
         if entry.max is None and "max" not in step.written:
@@ -192,7 +185,7 @@ class StepGraph:
                 f"step {step.name} has until but no max",
                 fix="set the number of rounds: max: 3",
             )
-        self._check_until(step, entry.until)
+        self._check_until(step, entry.until, entry.verdict)
         back = entry.back_to
         if back is not None and back not in self._steps:
             self._report_unknown(f"{key}.back-to", f"step {step.name} goes back to {back!r}", back)
@@ -201,30 +194,22 @@ class StepGraph:
             fix = f"needs: [{back}], or go back to an earlier step"
             self._problems.add(f"{key}.back-to", f"step {step.name} cannot go back to {back}", why, fix)
 
-    def _check_until(self, step: PlacedStep, text: str) -> None:
-        key, verdict, condition = f"{step.key}.until", step.entry.verdict, until_of(text)
-        if condition is None:
-            self._problems.add(
-                key,
-                f"step {step.name}: cannot parse until: {text!r}",
-                "`until` must be a comparison, not code",
-                _WRITE_UNTIL,
-            )
-        elif verdict is None and "verdict" in step.written:
+    def _check_until(self, step: PlacedStep, until: UntilEntry, verdict: VerdictEntry | None) -> None:
+        key = f"{step.key}.until"
+        if verdict is None and "verdict" in step.written:
             return
-        elif verdict is None:
-            fix = f"verdict: {{schema: {{{condition[0]}: [{condition[1]}, ...]}}}}"
+        if verdict is None:
+            fix = f"verdict: {{schema: {{{until.field}: [{until.equals}, ...]}}}}"
             why = "a verdict is a file that the step must write, checked against its schema"
             self._problems.add(key, f"step {step.name} has until but no verdict", why, fix)
-        elif condition[0] not in verdict.fields:
-            near = find_nearest(condition[0], verdict.fields) or ", ".join(verdict.fields)
-            what = f"step {step.name}: the verdict has no field {condition[0]!r}"
+        elif until.field not in verdict.fields:
+            near = find_nearest(until.field, verdict.fields) or ", ".join(verdict.fields)
+            what = f"step {step.name}: the verdict has no field {until.field!r}"
             self._problems.add(key, what, fix=f"the verdict's schema has {near}")
-        elif condition[1] not in verdict.fields[condition[0]]:
-            what = f"step {step.name}: {condition[0]} is never {condition[1]!r}"
-            self._problems.add(
-                key, what, fix=f"the verdict's schema allows {', '.join(verdict.fields[condition[0]])}"
-            )
+        elif until.equals not in verdict.fields[until.field]:
+            what = f"step {step.name}: {until.field} is never {until.equals!r}"
+            allowed = ", ".join(map(str, verdict.fields[until.field]))
+            self._problems.add(key, what, fix=f"the verdict's schema allows {allowed}")
 
 
 def _find_path(start: str, steps: Mapping[str, PlacedStep]) -> list[str]:
@@ -240,6 +225,3 @@ def _find_path(start: str, steps: Mapping[str, PlacedStep]) -> list[str]:
                 seen.add(need)
                 ways.append([*way, need])
     return [start, start]
-
-
-_WRITE_UNTIL = 'write it like this: until: verdict == "approved"'

@@ -42,6 +42,7 @@ E = TypeVar("E", bound=TaskEntry)
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 SHELL = "shell"
 _NAME_FIX = "use a-z, 0-9, - and _, at most 64 characters"
+_OF_STEP = {"files", "until", "max", "verdict", "back_to"}
 _SETTINGS = ("concurrency", "fail_fast", "partial", "budget", "preset")
 
 
@@ -102,7 +103,11 @@ class _FileReading:
         self._check_text(steps)
         found = tuple(self._problems.found)
         texts = [text for step in steps for text in _list_texts(step["dispatch"])]
-        body = None if found or head is None else self._make_body(kind, head, steps, head.name or name)
+        body: Json | None = None
+        if head is not None and not found:
+            settings = head.model_dump(mode="json", include=set(_SETTINGS), exclude_none=True)
+            stagger = {} if head.stagger is None else {"stagger_ms": head.stagger}
+            body = {"kind": kind, "name": head.name or name, "steps": steps, **settings, **stagger}
         description = head.description if head is not None else ""
         return CheckedWorkflow(kind, description, body, any(map(graph.takes_input, texts)), found)
 
@@ -116,11 +121,6 @@ class _FileReading:
         if head is not None and head.name is not None and not NAME.fullmatch(head.name):
             self._problems.add("name", f"{head.name!r} is not a valid workflow name", fix=_NAME_FIX)
         return head
-
-    def _make_body(self, kind: str, head: FileEntry, steps: list[Json], name: str) -> Json:
-        settings = head.model_dump(mode="json", include=set(_SETTINGS), exclude_none=True)
-        stagger = {} if head.stagger is None else {"stagger_ms": head.stagger}
-        return {"kind": kind, "name": name, "steps": steps, **settings, **stagger}
 
     def _read_mapping(self, key: str) -> Mapping[str, object]:
         """Return the entries below a key, by name; those of a list by number."""
@@ -160,7 +160,7 @@ class _FileReading:
     def _make_batch(self, head: FileEntry | None) -> list[Json]:
         defaults = self._read_defaults(head)
         steps = [
-            _make_step("", _merge_fields(defaults, entry.dispatch()), files=list(entry.files))
+            {"dispatch": _merge_fields(defaults, entry.to_work()), "files": list(entry.files)}
             for _, _, entry in self._read_entries("tasks", TaskEntry)
         ]
         matrix = head.matrix if head is not None else None
@@ -170,12 +170,12 @@ class _FileReading:
                 "matrix", what, f"at most {MOST_STEPS} are allowed", "shorten one of the matrix's lists"
             )
         elif matrix is not None:
-            steps += [_make_step("", {**defaults, **one}) for one in list_combinations(matrix)]
+            steps += [{"dispatch": {**defaults, **one}} for one in list_combinations(matrix)]
         return [{**step, "name": str(number)} for number, step in enumerate(steps, start=1)]
 
     def _read_defaults(self, head: FileEntry | None) -> Json:
         """Return the fields that apply to steps that do not set their own."""
-        return _merge_fields(head.defaults.dispatch() if head is not None else {}, self._flags)
+        return _merge_fields(head.defaults.to_work() if head is not None else {}, self._flags)
 
     def _make_graph(self, head: FileEntry | None, written: object) -> list[Json]:
         defaults = self._read_defaults(head)
@@ -219,22 +219,9 @@ class _FileReading:
         return name
 
     def _graph_step(self, step: graph.PlacedStep, defaults: Json) -> Json:
-        entry = step.entry
-        until = graph.until_of(entry.until) if entry.until is not None else None
-        verdict = entry.verdict
-        verdict_json = (
-            None if verdict is None else {"file": verdict.file, "schema": _make_lists(verdict.fields)}
-        )
-        return _make_step(
-            step.name,
-            _merge_fields(defaults, entry.dispatch()),
-            needs=list(step.needs),
-            files=list(entry.files),
-            until=None if until is None else {"field": until[0], "equals": until[1]},
-            max=entry.max or 1,
-            verdict=verdict_json,
-            back_to=entry.back_to,
-        )
+        own = step.entry.model_dump(mode="json", include=_OF_STEP, exclude_none=True, by_alias=True)
+        dispatch = _merge_fields(defaults, step.entry.to_work())
+        return {**own, "name": step.name, "needs": list(step.needs), "dispatch": dispatch}
 
     def _check_text(self, steps: list[Json]) -> None:
         """Add a problem for unpaired surrogates, which YAML can contain but a request cannot carry."""
@@ -243,11 +230,6 @@ class _FileReading:
                 json.dumps(step, ensure_ascii=False).encode()
             except UnicodeEncodeError as exc:
                 self._problems.add("", f"step {step['name']} contains an unpaired surrogate", why=str(exc))
-
-
-def _make_step(name: str, dispatch: Json, **more: Any) -> Json:
-    plain: Json = {"needs": [], "files": [], "until": None, "max": 1, "verdict": None, "back_to": None}
-    return {"name": name, "dispatch": dispatch, **plain, **more}
 
 
 def _merge_fields(below: Json, above: Json) -> Json:
@@ -262,10 +244,6 @@ def _name_field(word: object) -> str:
 
 def _list_texts(dispatch: Json) -> list[str]:
     return [dispatch.get("task", ""), *dispatch.get("argv", ())]
-
-
-def _make_lists(fields: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
-    return {name: list(values) for name, values in fields.items()}
 
 
 def describe_files(texts: Iterable[WorkflowText]) -> list[WorkflowFile]:

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from pancode.interfaces.http.bodies import ActBody, Body, By, LaterBody, Usd, WorkBody
-from pancode.kernel.values import replace
+from pancode.kernel.values import replace, take_shared
+from pancode.workflows.files.entries import StepEntry
 from pancode.workflows.model import MOST_STEPS, ProjectFile, StepPlan, WorkflowPlan
 from pancode.workflows.planned import PlannedWorkflow
 from pancode.workflows.records import WorkflowKind
 
 StepName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s{}./\\]+$")]
-FileName = Annotated[str, Field(min_length=1, max_length=1_000)]
-FieldName = Annotated[str, Field(min_length=1, max_length=100)]
-Scalar = str | bool | int | Decimal
-
-
-class UntilBody(Body):
-    """The value of a verdict's field that ends a step's rounds; any other value starts another round."""
-
-    field: FieldName
-    equals: Scalar
-
-
-class VerdictBody(Body):
-    """The JSON file that the step's run must write as verdict. `schema`: each field's allowed values."""
-
-    file: FileName = "verdict.json"
-    allowed: dict[FieldName, tuple[Scalar, ...]] = Field(alias="schema", min_length=1, max_length=50)
 
 
 class RaceBody(Body):
@@ -40,34 +23,28 @@ class RaceBody(Body):
     score: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
 
 
-class StepBody(Body):
-    """A step. `needs`: steps that must be done before it. `files`: files that it keeps for later steps.
+class StepBody(StepEntry, Body):
+    """A step as in a workflow file; `name` is required. `dispatch`: its options, as in `POST /v1/runs`."""
 
-    `until`: the verdict that ends its rounds. `max`: maximum rounds. `back_to`: a round's first step.
-    """
-
+    model_config = ConfigDict(strict=False)
     name: StepName
-    needs: tuple[StepName, ...] = Field(default=(), max_length=100)
     dispatch: WorkBody = Field(default_factory=WorkBody)
-    files: tuple[FileName, ...] = Field(default=(), max_length=100)
-    until: UntilBody | None = None
-    max: int = Field(default=1, ge=1, le=20)
-    verdict: VerdictBody | None = None
-    back_to: StepName | None = None
 
     def plan(self, by: str, depth: int, approved: bool, score: str | None = None) -> StepPlan:
         """Return the step's plan. `score`: the command that prints a result's score in a race."""
-        request = replace(self.dispatch.asked(by), depth=depth, confirmed=approved, score=score)
-        verdict = self.verdict and {"file": self.verdict.file, "schema": _to_plain_data(self.verdict.allowed)}
-        until = self.until and {"field": self.until.field, "equals": _to_plain_data(self.until.equals)}
+        given = {**self.to_work(), **self.dispatch.model_dump(exclude_unset=True)}
+        request = replace(
+            WorkBody.model_validate(given).asked(by), depth=depth, confirmed=approved, score=score
+        )
+        told = self.model_dump(mode="json", include={"until", "verdict"}, by_alias=True)
         return StepPlan(
             name=self.name,
             request=request,
-            needs=tuple(dict.fromkeys(self.needs)),
+            needs=tuple(dict.fromkeys(self.needs or ())),
             files=self.files,
-            until=until or {},
-            most=self.max,
-            verdict=verdict or {},
+            until=told["until"] or {},
+            most=self.max or 1,
+            verdict=told["verdict"] or {},
             back_to=self.back_to,
         )
 
@@ -117,22 +94,14 @@ class WorkflowBody(LaterBody):
 
     def plan(self) -> WorkflowPlan:
         score = self.race.score if self.race is not None and self.race.by == "score" else None
-        return WorkflowPlan(
-            kind=self.kind,
-            name=self.name or self.kind.value,
-            by=self.by,
-            input=self.input,
-            cwd=self.cwd,
-            steps=tuple(step.plan(self.by, self.depth, self.yes, score) for step in self.steps),
-            concurrency=self.concurrency,
-            stagger_ms=self.stagger_ms,
-            fail_fast=self.fail_fast,
-            partial=self.partial,
-            budget=self.budget,
-            race={} if self.race is None else self.race.model_dump(exclude_none=True),
-            caller={"settings": dict(self.settings), "preset": self.preset, "land": self.land},
-            file=None if self.file is None else ProjectFile(**self.file.model_dump()),
-        )
+        own = {
+            "name": self.name or self.kind.value,
+            "steps": tuple(step.plan(self.by, self.depth, self.yes, score) for step in self.steps),
+            "race": {} if self.race is None else self.race.model_dump(exclude_none=True),
+            "caller": {"settings": dict(self.settings), "preset": self.preset, "land": self.land},
+            "file": None if self.file is None else ProjectFile(**self.file.model_dump()),
+        }
+        return WorkflowPlan(**take_shared(self, WorkflowPlan) | own)
 
     def later(self) -> PlannedWorkflow:
         return PlannedWorkflow(self.plan())
@@ -148,10 +117,3 @@ class ResumeBody(AgainBody):
     """`resolve`: for each conflict between results of steps, add a step in which an agent resolves it."""
 
     resolve: bool = False
-
-
-def _to_plain_data(value: Any) -> Any:
-    """Return a JSON value as plain data, so that a verdict's number equals the one in the verdict's file."""
-    if isinstance(value, dict):
-        return {name: [_to_plain_data(one) for one in values] for name, values in value.items()}
-    return float(value) if isinstance(value, Decimal) else value

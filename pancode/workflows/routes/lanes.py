@@ -71,9 +71,9 @@ def _list(context: ApiContext, call: ApiCall) -> answers.LanesAnswer:
 
 
 @Verb(answers.CREATE_LANE, LaneBody, "lane create", status=201, right=OPERATES)
-def _create(context: ApiContext, call: ApiCall) -> answers.LaneShape:
+def _create(context: ApiContext, call: ApiCall[LaneBody]) -> answers.LaneShape:
     """Create a lane."""
-    body: LaneBody = call.body
+    body = call.body
     given = _dump_body(body.defaults)
     lanes.create_lane(
         context.core, lanes.AskedLane(body.name, body.by, body.cwd, given, body.budget, body.goes_on)
@@ -103,9 +103,9 @@ def _adds_landing(context: ApiContext, call: ApiCall) -> bool:
 
 
 @Verb(answers.ADD_ITEM, LaneItemBody, "lane add", pokes=True, right=DISPATCHES, lands=_adds_landing)
-def _add(context: ApiContext, call: ApiCall) -> answers.LaneAddedAnswer:
+def _add(context: ApiContext, call: ApiCall[LaneItemBody]) -> answers.LaneAddedAnswer:
     """Add an item to a lane."""
-    body: LaneItemBody = call.body
+    body = call.body
     request = replace(_merge_body(context, call).asked(body.by), confirmed=body.yes, preset=body.preset or "")
     settings: dict[str, object] = dict(body.settings.items())
     around = context.coordinator.around(settings, body.preset)
@@ -125,7 +125,7 @@ def _add(context: ApiContext, call: ApiCall) -> answers.LaneAddedAnswer:
 
 
 @Verb(answers.PAUSE_LANE, ReasonBody, command="lane create", pokes=True, right=OPERATES)
-def _pause(context: ApiContext, call: ApiCall) -> answers.LaneShape:
+def _pause(context: ApiContext, call: ApiCall[ReasonBody]) -> answers.LaneShape:
     """Pause a lane: start no further items."""
     lanes.pause_lane(context.core, call.path["lane"], call.body.by, call.body.reason)
     return _show(context, call)
@@ -139,23 +139,23 @@ def _pause(context: ApiContext, call: ApiCall) -> answers.LaneShape:
     right=OPERATES,
     lands=lambda context, call: lands_on(context, _show(context, call)["workflow"]),
 )
-def _resume(context: ApiContext, call: ApiCall) -> answers.LaneShape:
+def _resume(context: ApiContext, call: ApiCall[ResumeLaneBody]) -> answers.LaneShape:
     """Resume a lane, optionally with another ceiling."""
     lanes.resume_lane(context.core, call.path["lane"], call.body.by, call.body.budget)
     return _show(context, call)
 
 
 @Verb(answers.SKIP_ITEM, ItemBody, "lane skip", pokes=True, right=DROPS)
-def _skip(context: ApiContext, call: ApiCall) -> answers.LaneShape:
+def _skip(context: ApiContext, call: ApiCall[ItemBody]) -> answers.LaneShape:
     """Skip an item of a lane."""
     lanes.skip_item(context.core, call.path["lane"], call.body.item, call.body.by)
     return _show(context, call)
 
 
 @Verb(answers.REMOVE_LANE, RemoveLaneBody, "lane rm", pokes=True, right=DROPS)
-def _remove(context: ApiContext, call: ApiCall) -> answers.LaneShape:
+def _remove(context: ApiContext, call: ApiCall[RemoveLaneBody]) -> answers.LaneShape:
     """Remove an item, or end the lane."""
-    body: RemoveLaneBody = call.body
+    body = call.body
     if body.item is None:
         return lanes.remove_lane(context.core, call.path["lane"], body.by, body.force)
     lanes.drop_item(context.core, call.path["lane"], body.item, body.by)

@@ -71,9 +71,11 @@ def _describe_begun(context: ApiContext, begun: BegunWorkflow) -> answers.Workfl
 
 
 @Verb(answers.BEGIN, WorkflowBody, "workflow chain", pokes=True, status=201, for_runs=True, right=DISPATCHES)
-def _begin(context: ApiContext, call: ApiCall) -> answers.WorkflowShape | answers.WorkflowDryRun:
+def _begin(
+    context: ApiContext, call: ApiCall[WorkflowBody]
+) -> answers.WorkflowShape | answers.WorkflowDryRun:
     """Start a workflow; with `dry_run` only preview it."""
-    body: WorkflowBody = call.body
+    body = call.body
     plan = body.plan() if call.inside is None else _make_child_plan(context, call.inside, body.plan())
     around = context.coordinator.around(plan.caller["settings"], plan.caller["preset"])
     if body.dry_run:
@@ -90,10 +92,9 @@ def _show(context: ApiContext, call: ApiCall) -> answers.WorkflowShape:
 
 
 @Verb(answers.STOP_WORKFLOW, ReasonBody, "stop", pokes=True, right=STOPS)
-def _stop(context: ApiContext, call: ApiCall) -> answers.WorkflowShape:
+def _stop(context: ApiContext, call: ApiCall[ReasonBody]) -> answers.WorkflowShape:
     """Stop a workflow's runs and start nothing more."""
-    body: ReasonBody = call.body
-    workflow = stop_workflow(context.core, _find_own(context, call), body.reason, body.by)
+    workflow = stop_workflow(context.core, _find_own(context, call), call.body.reason, call.body.by)
     return get_workflow(context.core, workflow.id)
 
 
@@ -127,7 +128,7 @@ def lands_on(context: ApiContext, text: str) -> bool:
     right=DISPATCHES,
     lands=lambda context, call: lands_on(context, call.path["workflow"]),
 )
-def _resume(context: ApiContext, call: ApiCall) -> answers.WorkflowShape:
+def _resume(context: ApiContext, call: ApiCall[ResumeBody]) -> answers.WorkflowShape:
     """Resume a workflow by starting the steps that are not done."""
     core, text, body = context.core, call.path["workflow"], call.body
     around = around_workflow(context, text)
@@ -143,7 +144,7 @@ def _resume(context: ApiContext, call: ApiCall) -> answers.WorkflowShape:
     right=DISPATCHES,
     lands=lambda context, call: is_workflow_landing(context.core, call.path["workflow"]),
 )
-def _retry(context: ApiContext, call: ApiCall) -> answers.WorkflowShape:
+def _retry(context: ApiContext, call: ApiCall[AgainBody]) -> answers.WorkflowShape:
     """Repeat a whole workflow."""
     text, body = call.path["workflow"], call.body
     return _describe_begun(

@@ -126,9 +126,9 @@ class MappingBody(ActBody):
 
 
 @Verb(answers.ADD_PROJECT, ProjectBody, "project add", pokes=True, right=SETS_UP)
-def _add(context: ApiContext, call: ApiCall) -> answers.ProjectShape:
+def _add(context: ApiContext, call: ApiCall[ProjectBody]) -> answers.ProjectShape:
     """Add a project, or change it."""
-    body: ProjectBody = call.body
+    body = call.body
     around = context.coordinator.around({})
     new = _make_project(context, around.projects(), body)
     change = AskedChange(ChangeKind.SETTING, f"projects.{new.name}", json.dumps(_to_settings(new)))
@@ -137,10 +137,10 @@ def _add(context: ApiContext, call: ApiCall) -> answers.ProjectShape:
 
 
 @Verb(answers.MAP_PROJECTS, MappingBody, "project add", pokes=True, right=SETS_UP)
-def _add_all(context: ApiContext, call: ApiCall) -> answers.ProjectsAnswer:
+def _add_all(context: ApiContext, call: ApiCall[MappingBody]) -> answers.ProjectsAnswer:
     """Add several projects in one change, either all or none. An existing project keeps its prefix and its
     tracker; another row with a prefix gets Linear as its tracker."""
-    body: MappingBody = call.body
+    body = call.body
     around, new = context.coordinator.around({}), dict[str, NamedProject]()
     with context.core.lock:  # The file must not change between reading and writing it.
         known = around.projects()
@@ -224,9 +224,9 @@ def _secret_of(project: str) -> str:
 
 
 @Verb(answers.TRACKER_HOOK, TrackerHookBody, "project webhook", right=SETS_UP)
-def _make_webhook(context: ApiContext, call: ApiCall) -> answers.TrackerHookAnswer:
+def _make_webhook(context: ApiContext, call: ApiCall[TrackerHookBody]) -> answers.TrackerHookAnswer:
     """Return a tracker webhook's address and new secret; for Linear no secret, as Linear creates it."""
-    body: TrackerHookBody = call.body
+    body = call.body
     project = find_project(context.coordinator.around({}).projects(), call.path["project"])
     kind, secret = place_of(project).kind, body.secret
     if secret is not None or kind is not TrackerKind.LINEAR:
@@ -241,7 +241,7 @@ def _make_webhook(context: ApiContext, call: ApiCall) -> answers.TrackerHookAnsw
 @Verb(
     "POST /v1/hooks/trackers/{project}", SignedBody, status=202, right=DISPATCHES, over_tcp=TcpAccess.SIGNED
 )
-def _receive_webhook(context: ApiContext, call: ApiCall) -> answers.TrackerCalledAnswer:
+def _receive_webhook(context: ApiContext, call: ApiCall[SignedBody]) -> answers.TrackerCalledAnswer:
     """Query a tracker's issues and the watched pull requests soon, as a signed webhook requests.
 
     Only the answer to the query counts, so repeated, late or reordered calls do no harm.
@@ -264,7 +264,7 @@ def _receive_webhook(context: ApiContext, call: ApiCall) -> answers.TrackerCalle
 
 
 @Verb(answers.REMOVE_PROJECT, ActBody, "project rm", pokes=True, right=SETS_UP)
-def _remove(context: ApiContext, call: ApiCall) -> ChangeAnswer:
+def _remove(context: ApiContext, call: ApiCall[ActBody]) -> ChangeAnswer:
     """Remove a project; its repository does not change."""
     name = find_project(context.coordinator.around({}).projects(), call.path["project"]).name
     context.coordinator.keep_secret(_secret_of(name), None)

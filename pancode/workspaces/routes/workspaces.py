@@ -75,9 +75,9 @@ def _list(context: ApiContext, call: ApiCall) -> answers.WorkspacesAnswer:
 
 
 @Verb(answers.CREATE_WORKSPACE, WorkspaceBody, "workspace create", status=201, right=OPERATES)
-def _create(context: ApiContext, call: ApiCall) -> answers.WorkspaceAnswer:
+def _create(context: ApiContext, call: ApiCall[WorkspaceBody]) -> answers.WorkspaceAnswer:
     """Create a workspace."""
-    body: WorkspaceBody = call.body
+    body = call.body
     name, now = body.name.lower(), context.core.wall_ms()
     project = _find_project(context, body)
     workspace = KeptWorkspace(name, project, branch_for(name, body.title), body.node, now, body.by)
@@ -107,24 +107,24 @@ def _find_project(context: ApiContext, body: WorkspaceBody) -> str:
 
 
 @Verb(answers.OPEN_WORKSPACE, OpenBody, "workspace open", pokes=True, right=DISPATCHES)
-def _open(context: ApiContext, call: ApiCall) -> answers.WorkspaceAnswer:
+def _open(context: ApiContext, call: ApiCall[OpenBody]) -> answers.WorkspaceAnswer:
     """Start a run that keeps a workspace's files on a node for a user and ends when the user leaves."""
-    body: OpenBody = call.body
+    body = call.body
     open_for(context.core, context.coordinator.around({}), call.path["workspace"], body.by, body.node)
     return _show(context, call)
 
 
 @Verb(answers.LEAVE_WORKSPACE, ActBody, "workspace open", pokes=True, right=DISPATCHES)
-def _leave(context: ApiContext, call: ApiCall) -> answers.WorkspaceAnswer:
+def _leave(context: ApiContext, call: ApiCall[ActBody]) -> answers.WorkspaceAnswer:
     """End the run that keeps a workspace's files for a user; the user's changes are its result."""
     end_open_run(context.core, call.path["workspace"], call.body.by)
     return _show(context, call)
 
 
 @Verb(answers.REPAIR_WORKSPACE, RepairBody, "workspace repair", right=OPERATES)
-def _repair(context: ApiContext, call: ApiCall) -> answers.WorkspaceAnswer:
+def _repair(context: ApiContext, call: ApiCall[RepairBody]) -> answers.WorkspaceAnswer:
     """Set a workspace's repository path or node, and repair its problems."""
-    body: RepairBody = call.body
+    body = call.body
     top = None if body.repository is None else context.top_of(body.repository)
     around = context.coordinator.around({})
     repair_workspace(context.core, around, call.path["workspace"], body.by, top, body.node)
@@ -132,7 +132,7 @@ def _repair(context: ApiContext, call: ApiCall) -> answers.WorkspaceAnswer:
 
 
 @Verb(answers.REMOVE_WORKSPACE, RemoveWorkspaceBody, "workspace rm", right=DROPS)
-def _remove(context: ApiContext, call: ApiCall) -> answers.RemovedWorkspaceAnswer:
+def _remove(context: ApiContext, call: ApiCall[RemoveWorkspaceBody]) -> answers.RemovedWorkspaceAnswer:
     """Remove a workspace; its runs are kept."""
     return cast(
         "answers.RemovedWorkspaceAnswer",

@@ -55,14 +55,13 @@ def _tokens(context: ApiContext, call: ApiCall) -> answers.TokensAnswer:
 
 
 @Verb(answers.CREATE_TOKEN, TokenBody, "admin tokens", status=201, right=SETS_UP)
-def _create(context: ApiContext, call: ApiCall) -> answers.MadeTokenShape:
+def _create(context: ApiContext, call: ApiCall[TokenBody]) -> answers.MadeTokenShape:
     """Make a token; its secret is shown once."""
-    body: TokenBody = call.body
-    return create(context.core, body.wanted(), body.by, _find_token(call))
+    return create(context.core, call.body.wanted(), call.body.by, _find_token(call))
 
 
 @Verb(answers.REVOKE_TOKEN, ActBody, "admin tokens", right=REMOVES)
-def _revoke(context: ApiContext, call: ApiCall) -> answers.RevokedAnswer:
+def _revoke(context: ApiContext, call: ApiCall[ActBody]) -> answers.RevokedAnswer:
     """Revoke a token, and pause its schedules and pull requests. The tokens that a browser made end too."""
     ended, paused = revoke(context.core, call.path["token"], call.body.by)
     left = [run for name in ended for run in left_of(context.core, name)]
@@ -70,9 +69,9 @@ def _revoke(context: ApiContext, call: ApiCall) -> answers.RevokedAnswer:
 
 
 @Verb(answers.WEB_CODE, WebCodeBody, status=201, right=SETS_UP, over_tcp=TcpAccess.CLOSED, when_held=True)
-def _make_code(context: ApiContext, call: ApiCall) -> answers.WebCodeAnswer:
+def _make_code(context: ApiContext, call: ApiCall[WebCodeBody]) -> answers.WebCodeAnswer:
     """Make a one-time code that opens the web console."""
-    body: WebCodeBody = call.body
+    body = call.body
     url = context.facts.get("api") or _open_loopback(context)
     code = make_code(context.core, body.scopes, body.lasts_ms, body.by)
     return {"code": code, "url": f"{url}/#code={code}", "lasts_ms": CODE_MS}
@@ -99,10 +98,9 @@ def _open_loopback(context: ApiContext) -> str:
 
 
 @Verb("POST /v1/web/session", WebSessionBody, status=201, right=NOTES, over_tcp=TcpAccess.OPEN)
-def _trade_code(context: ApiContext, call: ApiCall) -> answers.MadeTokenShape:
+def _trade_code(context: ApiContext, call: ApiCall[WebSessionBody]) -> answers.MadeTokenShape:
     """Exchange a code for a token. A browser with a session keeps it, with a new secret."""
-    body: WebSessionBody = call.body
-    return trade_code(context.core, body.code, call.visitor or Visitor())
+    return trade_code(context.core, call.body.code, call.visitor or Visitor())
 
 
 @Verb("GET /v1/web/session", for_item=True)
@@ -112,7 +110,7 @@ def _get_own_token(context: ApiContext, call: ApiCall) -> answers.TokenShape:
 
 
 @Verb("POST /v1/web/session/end", ActBody, right=NOTES, for_item=True)
-def _end(context: ApiContext, call: ApiCall) -> answers.EndedAnswer:
+def _end(context: ApiContext, call: ApiCall[ActBody]) -> answers.EndedAnswer:
     """Revoke the token of this request."""
     token = _must_have(call)
     revoke(context.core, token.name, call.body.by)

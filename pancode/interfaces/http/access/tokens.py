@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pancode.interfaces.http.access import store as rows
 from pancode.interfaces.http.access.answers import MadeTokenShape, TokenShape
+from pancode.kernel.declared import make_answer
 from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.formatting import clip_columns, escape_line
 from pancode.kernel.names import not_found
@@ -32,7 +33,7 @@ from pancode.runs.core import Core
 from pancode.runs.features import features_of
 from pancode.runs.inbox_answers import list_inbox
 from pancode.runs.unit_of_work import Work, unit_of_work
-from pancode.runs.views import find_run, format_iso, format_optional_iso
+from pancode.runs.views import find_run, format_optional_iso
 
 MOST_NAMED = 100
 MOST_FAILURES, WITHIN_MS = 20, 60_000
@@ -201,16 +202,4 @@ def audit_request(core: Core, name: str, verb: str, run: str | None) -> None:
 
 
 def describe_token(token: ApiToken) -> TokenShape:
-    return {
-        "name": token.name,
-        "scopes": list(token.scopes),
-        "created_at": format_iso(token.created_ms),
-        "created_by": token.created_by,
-        "expires_at": format_optional_iso(token.expires_ms),
-        "used_at": format_optional_iso(token.used_ms),
-        "item": token.item,
-        "run": token.run,
-        "agent": token.agent,
-        "address": token.address,
-        "confirmed_at": format_optional_iso(token.confirmed_ms),
-    }
+    return make_answer(TokenShape, token)

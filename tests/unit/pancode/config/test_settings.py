@@ -172,7 +172,7 @@ def test_a_key_that_a_repository_misspelt_has_the_nearest(loaded: Load, text: st
         (
             "verify:\n  - make\n  - a && b",
             "pancode.yaml:3: verify.1: 'a && b'",
-            "correct verify.1",
+            "write it as a script",
         ),
         ("verify: make", "verify: 'make'", "write verify: ['make']"),
         ("verify: [[]]", "verify.0:", "correct"),
@@ -224,7 +224,7 @@ def test_the_reason_is_in_words_and_the_other_problems_are_counted(loaded: Load)
     with pytest.raises(ConfigError) as caught:
         loaded(user="verify: ['a | b']")
     assert "'|' is an operator" in caught.value.why
-    assert "sh -euc 'a | b'" in caught.value.why
+    assert "sh -euc 'a | b'" in caught.value.fix
 
 
 @pytest.mark.parametrize(

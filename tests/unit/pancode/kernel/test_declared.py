@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from pancode.kernel.declared import from_json, to_json
+import pytest
+from typing_extensions import TypedDict
+
+from pancode.kernel.declared import from_json, make_answer, to_json
 
 
 class Colour(StrEnum):
@@ -40,3 +43,35 @@ def test_what_is_written_is_read_back() -> None:
 
 def test_another_version_may_have_other_keys() -> None:
     assert from_json(Outer, {"name": "a", "of a later version": 1}) == Outer("a")
+
+
+class Shown(TypedDict):
+    usd: str
+    name: str
+    began_at: str | None
+    ended_at: str | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    usd: Decimal = Decimal("0.10")
+    name: Colour = Colour.RED
+    began_ms: int = 1_500
+    ended_ms: int | None = None
+
+
+def test_an_answer_has_the_keys_of_its_row_and_what_is_given_in_its_own_order() -> None:
+    shown = make_answer(Shown, Row(), by="ana")
+    assert list(shown.items()) == [
+        ("usd", "0.10"),
+        ("name", "red"),
+        ("began_at", "1970-01-01T00:00:01.500Z"),
+        ("ended_at", None),
+        ("by", "ana"),
+    ]
+    assert make_answer(Shown, Row(), by="ana", name="blue")["name"] == "blue"
+    with pytest.raises(AttributeError, match="by"):
+        make_answer(Shown, Row())
+    with pytest.raises(TypeError, match="Shown has no bye"):
+        make_answer(Shown, Row(), by="ana", bye="x")

@@ -6,21 +6,17 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pancode.interfaces.http.bodies import DispatchBody, parse_body
+from pancode.interfaces.http.bodies import DispatchBody, has_true, parse_body
+from pancode.kernel.errors import UsageError
 from pancode.workflows.files.entries import DispatchEntry
 from pancode.workflows.files.reader import CheckedWorkflow, check_workflow
+from pancode.workflows.routes.bodies import WorkflowBody
 
-PLAIN: dict[str, object] = {
-    "needs": [],
-    "files": [],
-    "until": None,
-    "max": 1,
-    "verdict": None,
-    "back_to": None,
-}
+PLAIN: dict[str, object] = {"files": []}
 LOOP = """
 steps:
   build: {task: "do $INPUT"}
@@ -172,7 +168,7 @@ steps:
 
 def test_a_loop_goes_back_to_an_earlier_step_until_its_verdict_says_so() -> None:
     build, check = body(LOOP)["steps"]
-    assert build["max"] == 1
+    assert "max" not in build
     assert check == {
         "name": "check",
         "dispatch": {"task": "check it"},
@@ -181,8 +177,31 @@ def test_a_loop_goes_back_to_an_earlier_step_until_its_verdict_says_so() -> None
         "until": {"field": "verdict", "equals": "approved"},
         "max": 3,
         "verdict": {"file": "verdict.json", "schema": {"verdict": ["approved", "changes"]}},
+        "back-to": "build",
+    }
+
+
+def test_the_api_takes_a_step_as_in_the_file() -> None:
+    """Once with the keys and units of a file, and once as a client of an earlier version sends it."""
+    check = {**yaml.safe_load(LOOP)["steps"]["check"], "name": "check", "idle-timeout": "5m", "land": True}
+    body = parse_body(WorkflowBody, {"kind": "chain", "steps": [check]})
+    (taken,) = body.plan().steps
+    assert has_true(body, "land"), "a token must have the right to land"
+    former = {
+        "name": "check",
+        "needs": ["build"],
+        "dispatch": {"task": "check it", "idle_timeout_ms": 300_000, "land": True},
+        "files": [],
+        "until": {"field": "verdict", "equals": "approved"},
+        "max": 3,
+        "verdict": {"file": "verdict.json", "schema": {"verdict": ["approved", "changes"]}},
         "back_to": "build",
     }
+    (sent,) = parse_body(WorkflowBody, {"kind": "chain", "steps": [former]}).plan().steps
+    assert taken == sent and (taken.request.idle_timeout_ms, taken.most) == (300_000, 3)
+    with pytest.raises(UsageError, match="unknown key 'steps.0.bak-to'") as wrong:
+        parse_body(WorkflowBody, {"kind": "chain", "steps": [{**check, "bak-to": "x"}]})
+    assert wrong.value.fix == "did you mean back-to?"
 
 
 WRONG = [
@@ -196,7 +215,7 @@ WRONG = [
     ("tasks: [a]\ndefaults:\n  idle_timeout: 5", "3: defaults.idle_timeout: 5 is not valid", "correct"),
     ("tasks:\n  - {agent: x}", "2: the task is empty", "what to do"),
     ("tasks:\n  - ''", "2: the task is empty", "what to do"),
-    ("tasks:\n  - {task: a, verify: 'a | b'}", "2: tasks.0.verify.0: 'a | b' is not valid", "correct"),
+    ("tasks:\n  - {task: a, verify: 'a | b'}", "2: tasks.0.verify.0: 'a | b' is not valid", "sh -euc"),
     ("tasks: [a]\nstagger: 5", "2: stagger: 5 is not valid", "correct"),
     ("name: No Name\ntasks: [a]", "1: 'No Name' is not a valid workflow name", "a-z"),
     ("steps:\n  Plan: a", "2: 'Plan' is not a valid step name", "a-z"),
@@ -238,7 +257,17 @@ WRONG = [
     ("steps:\n  - {task: a, files: ../x}", "2: steps.0.files.0: '../x' is not valid", "correct"),
     (LOOP.replace("    max: 3\n", ""), "8: step check has until but no max", "max: 3"),
     (LOOP.replace("max: 3", "max: 300"), "9: steps.check.max: 300 is not valid", "correct"),
-    (LOOP.replace('== "approved"', "is fine"), "8: step check: cannot parse until", "until: verdict =="),
+    (
+        LOOP.replace('== "approved"', "is fine"),
+        "8: steps.check.until: 'verdict is fine'",
+        "until: verdict ==",
+    ),
+    (LOOP.replace("changes]", "{a: b}]"), "7: steps.check.verdict.schema.verdict.1", "correct"),
+    (
+        LOOP.replace('verdict == "approved"', "{field: verdict, equals: 1}"),
+        "8: step check: verdict is never 1",
+        "",
+    ),
     (
         LOOP.replace('== "approved"', "== maybe"),
         "8: step check: verdict is never 'maybe'",
@@ -342,7 +371,7 @@ def test_a_step_takes_what_a_dispatch_takes() -> None:
             "with-secret-files": True, "untested": True, "land": True, "ask": True,
         }
     )  # fmt: skip
-    said = entry.dispatch()
+    said = entry.to_work()
     of_the_call = {"by", "cwd", "project", "parent", "depth", "dry_run", "settings", "preset", "yes", "task"}
     of_the_call |= {"argv", "show", "check_gates_first"}
     assert said.keys() == DispatchBody.model_fields.keys() - of_the_call
