@@ -186,7 +186,7 @@ function Comments({ run, review, comments, jump, whole }) {
     <div class="pad stack">${list("What it was asked, and its answers", asked_)}${list("Sent back", sent)}${list("Not sent yet", open)}
     ${!comments.length && html`<p class="small quiet">A line number opens a comment, with Shift one on the lines from the last one; comments are sent together, and become the next round.</p>`}
     <label class="field">Words before them <textarea rows="2" value=${words} onInput=${(event) => say(event.target.value)}></textarea></label>
-    <p class="keys"><button type="button" class="main" disabled=${busy || run.state !== "ended" || (!open.length && !words.trim())} onClick=${send}>Send back: next round</button>
+    <p class="keys"><button type="button" class=${open.length || words.trim() ? "main" : ""} disabled=${busy || run.state !== "ended" || (!open.length && !words.trim())} onClick=${send}>Send back: next round</button>
     ${run.state !== "ended" && html`<span class="quiet">The run has not ended.</span>`}</p></div></section>`;
 }
 
