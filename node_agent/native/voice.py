@@ -20,6 +20,8 @@ from node_agent.wire.identity import (
     unseal_text,
 )
 
+PRINTS_MS, MOST_PRINT, MOST_PRINTED = 250, 4 << 10, 256 << 10
+"""How often the output of a command is told while it runs, and the most bytes at once and in all."""
 MOST_THOUGHT = 20_000
 """The most characters of one thought in the stream."""
 PIECE, LATEST_MS = 400, 1000
@@ -89,6 +91,25 @@ class Voice:
         self.written += len(data)
         while data:
             data = data[os.write(self._fd, data) :]
+
+
+class CommandOutput:
+    """Tells what a command prints while it runs: whole lines, so that no secret is cut in two, at most
+    each `PRINTS_MS`, the newest `MOST_PRINT` bytes of them, and `MOST_PRINTED` bytes in all."""
+
+    def __init__(self, voice: Voice, call: str, clock: Clock) -> None:
+        self._voice, self._call, self._clock = voice, call, clock
+        self._held, self._rest, self._next_ms, self._told = b"", b"", clock.mono_ms() + PRINTS_MS, 0
+
+    def add(self, data: bytes) -> None:
+        whole, end, rest = (self._rest + data).rpartition(b"\n")
+        self._held, self._rest = (self._held + whole + end)[-MOST_PRINT:], rest[-MOST_PRINT:]
+        now = self._clock.mono_ms()
+        if self._held and now >= self._next_ms and self._told < MOST_PRINTED:
+            # the first line may be cut
+            text = self._held if len(self._held) < MOST_PRINT else self._held.partition(b"\n")[2]
+            self._voice.tell("printed", id=self._call, text=text.decode("utf-8", "replace"))
+            self._told, self._held, self._next_ms = self._told + len(text), b"", now + PRINTS_MS
 
 
 class UserMessages:

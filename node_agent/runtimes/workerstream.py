@@ -84,8 +84,8 @@ class WorkerParser(EventParser):
                 yield base.Retrying(count_of(event.get("status")) or None, text_of(event.get("why")))
             case "final":
                 self._final = event
-            case _:
-                self._known = False
+            case kind:
+                self._known = kind == "printed"  # for users alone
 
     def _call(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         tool = text_of(event.get("tool"), "?")

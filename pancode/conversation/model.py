@@ -129,6 +129,14 @@ class TalkCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Printed:
+    """Lines that the command of a running call has printed since the part before. `call`: its number."""
+
+    call: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class TalkNote:
     """A note of the program. `kind`: started, noted, asks, compacted, retrying, rests, unread, or over.
 
@@ -148,7 +156,7 @@ class Output:
     text: str
 
 
-Part = HeardMessage | Said | TalkThought | TalkCall | Turn | TalkNote | Output
+Part = HeardMessage | Said | TalkThought | TalkCall | Printed | Turn | TalkNote | Output
 
 
 class SessionTalk:
@@ -232,6 +240,8 @@ class SessionTalk:
                 yield from self._begin_call(event)
             case "ran" | "denied":
                 yield self._end_call(event)
+            case "printed":
+                yield from (Printed(one.number, event.text) for one in self.open if one.id == event.id)
             case "turn_end":
                 yield self._end_turn(event)
             case "usage":

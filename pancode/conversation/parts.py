@@ -8,6 +8,7 @@ from pancode.conversation.model import (
     HeardMessage,
     Output,
     Part,
+    Printed,
     Said,
     SessionTalk,
     TalkCall,
@@ -20,8 +21,11 @@ from pancode.kernel.declared import leave_out_unset, to_json
 
 @dataclass(frozen=True, slots=True)
 class TalkPart:
-    """One part. `kind`: said, thought, call, turn, heard, ended (of a turn), output (plain text), or the kind
-    of a note. A call comes when it starts and again when it ends, with the same `number`. Unset: left out."""
+    """One part. `kind`: said, thought, call, printed (by the command of the running call `number`), turn,
+    heard, ended (of a turn), output (plain text), or the kind of a note.
+
+    A call comes when it starts and again when it ends, with the same `number`. What is unset is left out.
+    """
 
     kind: str
     line: int = 0
@@ -70,6 +74,8 @@ def part_of(part: Part, line: int) -> TalkPart:
             return TalkPart("ended", line, part.number, at_ms=part.at_ms, state=part.stop, why=part.why)
         case TalkNote():
             return TalkPart(part.kind, line, text=part.text, why=part.why)
+        case Printed(call=number, text=text):
+            return TalkPart("printed", line, number, text=text)
         case TalkCall():
             result = "" if part.state == "running" else part.result
             return TalkPart(

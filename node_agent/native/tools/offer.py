@@ -15,7 +15,7 @@ from node_agent.native.tools.changes import KINDS, read_changes
 from node_agent.native.tools.files import Box, Failed, edit, find, grep, ls, read, write
 from node_agent.native.tools.shell import bash, run_made
 from node_agent.native.tools.skills import read_skill_file
-from node_agent.native.voice import Voice
+from node_agent.native.voice import CommandOutput, Voice
 from node_agent.runtimes.lines import MOST_SHOWN, cut_middle, diff_of
 from node_agent.runtimes.workerspec import MadeTool
 
@@ -90,6 +90,7 @@ class Deeds:
         self.calls += 1
         given = call.fields
         self._voice.tell("called", id=call.id, tool=call.name, **self._describe_call(call.name, given or {}))
+        self.box.on_output = CommandOutput(self._voice, call.id, self.box.clock).add
         try:
             if number >= MOST_CALLS_AT_ONCE:
                 raise Failed(f"not executed: at most {MOST_CALLS_AT_ONCE} calls are allowed in one answer")

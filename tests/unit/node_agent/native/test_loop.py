@@ -37,10 +37,11 @@ from node_agent.native.loop import (
     PromptTooLong,
 )
 from node_agent.native.tools.offer import TABLE, list_forms
-from node_agent.native.voice import Voice
+from node_agent.native.voice import MOST_PRINT, MOST_PRINTED, PRINTS_MS, CommandOutput, Voice
 from node_agent.runtimes.workerspec import TOOLS
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.failure import FailureKind as F
+from tests.fakes.node import MemoryClock
 from tests.unit.node_agent.native.tree_of import box_of, checkout, spec_of
 
 USED = Tokens(100, 50, 10, reported=True)
@@ -438,3 +439,21 @@ def test_a_quota_that_is_used_up_ends_the_run_and_is_not_tried_again(folder: Pat
     with pytest.raises(Over) as over:
         stage.loop.run("look")
     assert over.value.kind is F.MODEL_REFUSED and len(stage.script.questions) == 1
+
+
+def test_what_a_command_prints_is_told_in_whole_lines_while_it_runs(folder: Path) -> None:
+    """A secret is never cut in two, and a command that prints much fills no log."""
+    stage = Stage(folder, Script(says("Done.")))
+    clock = MemoryClock()
+    output = CommandOutput(stage.loop.voice, "c", clock)
+    output.add(b"first\nsec")
+    assert stage.told("printed") == []
+    clock.advance(PRINTS_MS)
+    output.add(b"ond\nthi")
+    assert [one["text"] for one in stage.told("printed")] == ["first\nsecond\n"]
+    for _ in range(200):
+        clock.advance(PRINTS_MS)
+        output.add(b"x" * 90 + b"\n" + b"y" * 3 * MOST_PRINT + b"\nend\n")
+    told = [one["text"] for one in stage.told("printed")]
+    assert all(len(text) <= MOST_PRINT and text.endswith("\n") for text in told)
+    assert sum(map(len, told)) <= MOST_PRINTED + MOST_PRINT

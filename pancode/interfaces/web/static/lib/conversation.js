@@ -1,6 +1,6 @@
 // The conversation of a session's runs as turns: what the coordinator reads in their output, part by part.
 
-const MOST_TEXT = 200_000, MOST_PARTS = 5_000;
+const MOST_TEXT = 200_000, MOST_PARTS = 5_000, MOST_PRINTED = 8_000;
 
 /** What is known of a conversation. `turns`: {key, run, number, by, text, at, parts, stop, n}; `n` grows with each change. */
 export const fresh = () => ({ since: "", run: "", attempt: "", turns: [], sent: [], heard: new Set(), parts: 0, cut: false });
@@ -37,6 +37,11 @@ export function grow(parts, part) {
     if (call) { Object.assign(call, part, { line: call.line, at_ms: call.at_ms || part.at_ms }); return 0; }
     if (!part.number) return 0; // its beginning is not among what is shown
   }
+  if (part.kind === "printed") {
+    const call = parts.findLast((one) => one.kind === "call" && one.number === part.number);
+    if (call?.state === "running") call.text = ((call.text || "") + part.text).slice(-MOST_PRINTED);
+    return 0;
+  }
   parts.push({ ...part });
   return 1;
 }
@@ -54,7 +59,7 @@ function take1(talk, part) {
     case "turn": begun(talk, part); seen(talk, talk.run, part.message || 0); break;
     case "heard": add(talk, part); seen(talk, talk.run, part.number); break;
     case "output": add(talk, { ...part, kind: "said" }); break;
-    case "said": case "thought": case "call": add(talk, part); break;
+    case "said": case "thought": case "call": case "printed": add(talk, part); break;
     case "ended": {
       const turn = now(talk);
       turn.stop = part.state;

@@ -23,8 +23,9 @@ const counts = (diff) => { const lines = diff.split("\n"), of = (sign) => lines.
 const Lines = ({ diff }) => html`<div class="diff well" tabindex="0">${diff.split("\n").map((line) => html`<code class=${`words ${line[0] === "+" ? "add" : line[0] === "-" ? "del" : ""}`}>${line}</code>`)}</div>`;
 
 /** The end of a command's output, where it tells what failed; all of it at a press. */
-function Output({ text }) {
+function Output({ text, goes }) {
   const lines = strip(text).trimEnd().split("\n"), more = lines.length - TAIL;
+  if (goes) return html`<pre class="well answer" aria-live="off">${lines.slice(-TAIL).join("\n")}</pre>`;
   if (more <= 0) return html`<pre class="well answer" tabindex="0">${lines.join("\n")}</pre>`;
   return html`<pre class="well answer" tabindex="0">${lines.slice(-TAIL).join("\n")}</pre><details class="small"><summary>${more} more ${more === 1 ? "line" : "lines"} before</summary><pre class="well answer" tabindex="0">${lines.slice(0, more).join("\n")}</pre></details>`;
 }
@@ -36,7 +37,7 @@ export function Call({ call, goes, opens, times = 1, begin = 0, href = "", line 
   return html`<details open=${opens && (edits || call.state === "failed" || (call.state === "running" && goes))}><summary class="step"><span class="fold"><${Glyph} name="fold" /></span><${Glyph} name=${glyph} tone=${tone} />
       <span class="cut"><b>${call.tool || "?"}</b> <code class="quiet">${call.about || ""}</code>${edits ? counts(call.diff) : ""}${times > 1 && html` <b class="warn tone">× ${times}</b>`}</span>
       <span class="n small quiet"><span class=${`tone ${tone}`}>${word}</span>${word && (took !== null || clock) ? ", " : ""}${took === null ? "" : seconds(took)}${took !== null && clock ? ", " : ""}${clock}</span></summary>
-    <div class="stack pad">${call.why && html`<p class="bad tone small">${call.why}</p>`}${call.diff ? html`<${Lines} diff=${call.diff} />` : call.text?.trim() ? html`<${Output} text=${call.text} />`
+    <div class="stack pad">${call.why && html`<p class="bad tone small">${call.why}</p>`}${call.diff ? html`<${Lines} diff=${call.diff} />` : call.text?.trim() ? html`<${Output} text=${call.text} goes=${call.state === "running"} />`
       : html`<p class="small quiet">${call.state !== "running" ? "The program reports no output of it." : goes ? "It has not answered yet." : "The run ended before it answered."}</p>`}${href && html`<p class="small"><a href=${href}>line ${line} of the log</a></p>`}</div></details>`;
 }
 
