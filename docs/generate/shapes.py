@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import is_dataclass
+from enum import Enum
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -111,6 +112,8 @@ def _kind(hint: Any) -> str:
         return " or ".join("null" if arm is type(None) else _kind(arm) for arm in get_args(hint))
     if is_shape(hint):
         return _link(hint.__name__)
+    if issubclass(hint, Enum):
+        return ", ".join(code(one.value) for one in hint)
     return {
         "str": "text",
         "int": "integer",

@@ -266,13 +266,6 @@ def count_noun(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def format_to_do(needs: int, changes: int, verified: int) -> str:
-    """Return what waits for a user ("": nothing): `2 things need you, 15 changes to review, 13 verified`."""
-    parts = [f"{count_noun(needs, 'thing')} need{'s' * (needs == 1)} you"] if needs else []
-    parts += [f"{count_noun(changes, 'change')} to review"] if changes else []
-    return ", ".join([*parts, *([f"{verified} verified"] if verified else [])])
-
-
 def first_few(names: Sequence[str], most: int, between: str = ", ") -> str:
     """Return at most `most` of the names as text, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

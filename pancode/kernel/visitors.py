@@ -77,6 +77,8 @@ OF = " of "
 """Precedes the caller where something that a caller made, such as a schedule, requests in its name."""
 BROWSER_MS, CONFIRMED_MS = 30 * 86_400_000, 12 * 3_600_000
 """How long a browser stays signed in after a one-time link, and how long it may then land and approve."""
+OWNER = "owner"
+"""The person who uses the fleet at every interface without a token of another name."""
 WEB = "web-"
 """The prefix of the names of tokens that browsers got for one-time codes."""
 NOTICE = "notice-"
@@ -131,6 +133,11 @@ class Visitor:
     @property
     def name(self) -> str:
         return "nobody" if self.token is None else f"{BY}{self.token.name}"
+
+    @property
+    def person(self) -> str:
+        """Return the person whose visits count: the owner in each browser, else the holder of the token."""
+        return OWNER if self.token is None or self.token.name.startswith(WEB) else self.token.name
 
     @property
     def confined(self) -> Confined:

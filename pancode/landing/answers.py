@@ -44,7 +44,6 @@ class PullRequestShape(TypedDict):
 
 LANDINGS = Route[LandingsAnswer]("GET /v1/landings")
 GREEN = Route[GreenAnswer]("GET /v1/landings/green")
-REVIEW = Route[GreenAnswer]("GET /v1/landings/review")
 RESOLVE = Route[QueuedAnswer]("POST /v1/runs/{run}/land/resolve")
 PULL_REQUEST = Route[PullRequestShape]("POST /v1/runs/{run}/pull-request")
 DROP = Route[RunShape]("POST /v1/runs/{run}/land/drop")

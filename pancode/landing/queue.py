@@ -10,8 +10,7 @@ from typing import Any
 
 from pancode.kernel.declared import from_json
 from pancode.kernel.errors import PancodeError, UnavailableError, WorkspaceError
-from pancode.kernel.ports import Grouping
-from pancode.kernel.records import Action, ActionKind, EndedRun, Run, RunState
+from pancode.kernel.records import Action, ActionKind, EndedRun, Run
 from pancode.kernel.visitors import must_ask
 from pancode.landing.answers import LandingRow
 from pancode.landing.rules import (
@@ -26,6 +25,7 @@ from pancode.landing.rules import (
     LandingOver,
     LandingProposed,
     LandingWrites,
+    TakenBack,
     by_hand,
     must_have_gates,
 )
@@ -35,7 +35,7 @@ from pancode.runs.core import Core
 from pancode.runs.facts import Lineage
 from pancode.runs.feed_thread import JOIN_S, FeedThread
 from pancode.runs.life.changes import Signal
-from pancode.runs.receipts.trust import LANDED, NOTHING, WAITING, find_missing_verdict, is_green, is_open
+from pancode.runs.receipts.trust import LANDED, NOTHING, WAITING, find_missing_verdict, is_green
 from pancode.runs.request import LandWay
 from pancode.runs.restored.hold import list_held
 from pancode.runs.unit_of_work import Work, unit_of_work
@@ -86,6 +86,11 @@ def queue_landing(core: Core, run_id: str, way: LandWay) -> Action:
 def drop_change(core: Core, run_id: str, by: str) -> None:
     """Drop a run's unwanted change. Idempotent. Raises WorkspaceError before the run's end."""
     _signal_run(core, run_id, Dropped(by))
+
+
+def take_back_drop(core: Core, run_id: str, by: str) -> None:
+    """Take back the drop of a run's change. Idempotent."""
+    _signal_run(core, run_id, TakenBack(by))
 
 
 def propose_landing(core: Core, run_id: str, by: str) -> None:
@@ -342,7 +347,7 @@ class LandingQueue(FeedThread):
 
 
 NEWEST = 500
-"""How many ended runs of a repository, or of all, are searched for changes; the newest ones."""
+"""How many ended runs of a repository are searched for changes; the newest ones that wait for a user."""
 FINE = (LANDED, NOTHING, CALLED_OFF, WAITING)
 
 
@@ -378,43 +383,18 @@ def list_before(core: Core, run: Run, under_way: Collection[str]) -> list[Landin
     return rows[:mine]
 
 
-def to_review(core: Core, project: str | None) -> list[RunShape]:
-    """Return ended runs with a change on which no user has decided, oldest first, without those that were
-    retried: the newest that are done, and others among the newest runs. `project` None: of all."""
-    runs = _list_runs(core, project, lambda run: is_open(run, project or run.project or ""), only_left=False)
-    retries = Grouping(by=("retry_of",), among={"retry_of": tuple(run["run"] for run in runs)})
-    open_states = [state for state in RunState if state is not RunState.ENDED]
-    with core.ports.ledger.transaction() as tx:
-        again = {run.retry_of for state in open_states for run in tx.find(Run, {"state": state})}
-        again.update(str(one.key[0]) for one in (tx.tally(EndedRun, retries) if runs else ()))
-    return [run for run in runs if run["run"] not in again]
-
-
 def list_landable(core: Core, project: str) -> list[RunShape]:
     """Return runs of this repository that are done, passed their gates, and have not landed; oldest first.
 
     Omitted: runs that another run continues, that lost a race, that are not the result of their workflow (its
     last step that changes files), whose change a user has denied, and that already wait to be landed.
     """
-    return _list_runs(core, project, lambda run: is_green(run, project), only_left=True)
-
-
-def _list_runs(
-    core: Core, project: str | None, fits: Callable[[Run], bool], *, only_left: bool
-) -> list[RunShape]:
-    """Return the fitting runs, oldest first, among the `NEWEST` that wait for a user and, unless `only_left`,
-    the `NEWEST` of all. Reads these only, however many runs the ledger has."""
-    queued = {action.run for action in list_waiting(core)}
-    own: dict[str, object] = {} if project is None else {"repository": project}
+    queued, where = {action.run for action in list_waiting(core)}, {"repository": project, "left": True}
     with core.ports.ledger.transaction() as tx:
-        rows = [
-            row
-            for where in ({**own, "left": True}, *([] if only_left else [own]))
-            for row in tx.find(EndedRun, where, order="ended_ms", descending=True, limit=NEWEST)
-        ]
+        rows = tx.find(EndedRun, where, order="ended_ms", descending=True, limit=NEWEST)
         names = {row.run for row in rows if not row.landed} - queued
-        runs = [run for name in names if (run := tx.get(Run, name)) is not None and fits(run)]
-        mine = [one for one in runs if is_the_result(core, tx, one, anyway=not only_left)]
+        runs = [run for name in names if (run := tx.get(Run, name)) is not None and is_green(run, project)]
+        mine = [one for one in runs if is_the_result(core, tx, one)]
         return [run_shape(core, tx, run) for run in sorted(mine, key=lambda run: (run.created_ms, run.id))]
 
 

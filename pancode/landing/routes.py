@@ -24,7 +24,7 @@ from pancode.kernel.visitors import AccessScope, must_have
 from pancode.landing import answers
 from pancode.landing.git.change_store import DepotCode
 from pancode.landing.pull_request import PullAsked
-from pancode.landing.queue import drop_change, list_landable, propose_landing, to_review
+from pancode.landing.queue import drop_change, list_landable, propose_landing
 from pancode.runs import answers as shapes
 from pancode.runs.facts import Lineage
 from pancode.runs.views import get_run_shape
@@ -91,13 +91,6 @@ def _landings(context: ApiContext, call: ApiCall) -> answers.LandingsAnswer:
 def _green(context: ApiContext, call: ApiCall) -> answers.GreenAnswer:
     """Return the runs of a repository that are done, passed their gates and have not landed."""
     return {"runs": list_landable(context.core, _find_project(context, call))}
-
-
-@Verb(answers.REVIEW, command="inbox review", query=("folder",))
-def _review(context: ApiContext, call: ApiCall) -> answers.GreenAnswer:
-    """Return the changes that wait for a decision, in one repository or in all."""
-    project = _find_project(context, call) if "folder" in call.query else None
-    return {"runs": to_review(context.core, project)}
 
 
 @Verb(shapes.LAND, LandBody, "land", right=LANDS, starts=True)

@@ -235,10 +235,26 @@ class Dropped(Signal):
         if run.landing.get("status") == DROPPED:
             return made
         made = people.close_question(made.done(made.case.action(ActionKind.LAND)))
-        report: dict[str, object] = {"status": DROPPED, "why": f"dropped by {self.by}"}
+        report: dict[str, object] = {"status": DROPPED, "why": f"dropped by {self.by}", "was": run.landing}
         made = made.put(replace(run, landing={**report, "fix": f"pancode land {run.id}"}))
         made = made.tell("land", f"requested by {self.by}", DROPPED, "")
         return made.record("land", "info", DROPPED, by=self.by)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack(Signal):
+    """A user's decision to take back the drop of the change."""
+
+    by: str
+
+    def apply(self, made: Changes) -> Changes:
+        """Restore the landing as it was before the drop. Do nothing to a run that is not dropped."""
+        landing, was = made.run.landing, made.run.landing.get("was")
+        if landing.get("status") != DROPPED:
+            return made
+        made = made.put(replace(made.run, landing=was if isinstance(was, dict) else {}))
+        made = made.tell("land", f"requested by {self.by}", "no longer dropped", "")
+        return made.record("land", "info", "no longer dropped", by=self.by)
 
 
 @dataclass(frozen=True, slots=True)

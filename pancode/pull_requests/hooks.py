@@ -12,14 +12,15 @@ from pancode.git.pull_state import PullOpened
 from pancode.kernel.formatting import format_title
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
-from pancode.pull_requests.model import PullForge, PullWork, WatchedPull, items_of
+from pancode.pull_requests.model import PullForge, PullItemKind, PullWork, WatchedPull, items_of
 from pancode.pull_requests.rules import command_for, needs_user
 from pancode.pull_requests.service import PullWatch, find_rules
 from pancode.pull_requests.store import list_pulls, pause_of_token, take_word, watch_pull
-from pancode.runs.answers import BriefLine
+from pancode.runs.answers import Need, NeedAct, NeedGroup
 from pancode.runs.core import Core
 from pancode.runs.features import Features, HeldThing
 from pancode.runs.user_environment import Around
+from pancode.runs.views import format_optional_iso
 
 
 class WatchedPulls(CoordinatorPart):
@@ -55,15 +56,34 @@ class WatchedPulls(CoordinatorPart):
         self.watch.wake()
 
 
-def list_inbox_items(core: Core, tx: Transaction) -> Iterable[BriefLine]:
-    """Yield a line for each item of a watched pull request that waits for a user."""
+def list_needs(core: Core, tx: Transaction) -> Iterable[Need]:
+    """Yield a need for each item of a watched pull request that waits for a user."""
     for pull in list_pulls(tx):
         run = tx.get(Run, pull.run)
-        task = "" if run is None else format_title(run.task)
+        task = "" if run is None else f" {format_title(run.task)}"
         for one in items_of(pull):
             if needs_user(pull, one):
-                what = f"pull request #{pull.number}: {one.title}"
-                yield {"run": pull.run, "what": what, "task": task, "command": command_for(pull, one.kind)}
+                name = f"pull:{pull.id}:{one.id}"
+                yield Need(
+                    id=name,
+                    group=NeedGroup.PULLS,
+                    state=one.kind.value.replace(" ", "_"),
+                    title=f"#{pull.number}{task}",
+                    headline=one.title,
+                    command=command_for(pull, one.kind),
+                    since=format_optional_iso(pull.head_ms or pull.opened_ms),
+                    run=pull.run,
+                    project=pull.project,
+                    words=f"{pull.url}\n{one.text}".strip(),
+                    acts=(*_follow(pull, one.kind), NeedAct.done(name)),
+                )
+
+
+def _follow(pull: WatchedPull, kind: PullItemKind) -> Iterable[NeedAct]:
+    """Yield the act that has the agent work on the item, if its command offers that."""
+    if " --follow" in command_for(pull, kind):
+        asks = f"Have the agent of #{pull.number} work on it, and on later checks and remarks? No undo."
+        yield NeedAct("follow", "s", "Send to the agent", asks, f"/v1/pulls/{pull.id}", {"follow": True})
 
 
 def find_held(core: Core, tx: Transaction) -> Iterable[HeldThing]:
@@ -74,5 +94,5 @@ def find_held(core: Core, tx: Transaction) -> Iterable[HeldThing]:
 
 
 FEATURE = Features(
-    brief=(list_inbox_items,), revoked=(pause_of_token,), held=(find_held,), tables=(WatchedPull,)
+    needs_user=(list_needs,), revoked=(pause_of_token,), held=(find_held,), tables=(WatchedPull,)
 )

@@ -1,12 +1,13 @@
 """The brief, the audit, metrics and the timeline of a run, as the API returns them."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from typing_extensions import TypedDict
 
 from pancode.budget.answers import CostRow, ScopeShape
 from pancode.kernel.route import Route
-from pancode.runs.answers import BriefLine, InboxShape, RunShape
+from pancode.runs.answers import BriefLine, Need, NeedGroup, RunShape
 
 
 class DecisionShape(TypedDict):
@@ -58,16 +59,18 @@ class AuditRow(TypedDict):
     detail: dict[str, Any]
 
 
-class BriefShape(TypedDict):
-    """A summary of a period. `outcomes`: the number of runs by outcome; `waits`: what waits for a user;
-    `held`: runs that have not begun, one line for each reason."""
+@dataclass(frozen=True, slots=True)
+class BriefShape:
+    """A summary of a period. `outcomes`: the number of runs by outcome; `waits`: what needs a user; `notes`:
+    costs to settle; `held`: runs that have not begun, one line for each reason."""
 
     by: str
     since: str
     until: str
     outcomes: dict[str, int]
     ran: list[BriefLine]
-    waits: list[BriefLine]
+    waits: tuple[Need, ...]
+    notes: list[BriefLine]
     held: list[BriefLine]
     landed: list[BriefLine]
     cost: CostRow
@@ -76,38 +79,14 @@ class BriefShape(TypedDict):
     queued: int
 
 
-class NeedShape(TypedDict):
-    """An item that needs the user. `kind`: that of the inbox item; for a problem, its status or `broken`.
+@dataclass(frozen=True, slots=True)
+class NeedsOfGroup:
+    """A group of needs; `count`: how many there are."""
 
-    `title`: the first line of the task. `words`: the question, or what happened. `approves`: everything that
-    an approval covers; empty: not an approval. `item`: the inbox item to answer; null: use `command`.
-    """
-
-    kind: str
-    run: str | None
-    node: str | None
+    group: NeedGroup
     title: str
-    words: str
-    approves: str
-    command: str
-    since: str | None
-    item: InboxShape | None
-
-
-class ReviewShape(TypedDict):
-    """The number of changes to review; `verified`: those whose gates passed. `command` lists them."""
-
-    changes: int
-    verified: int
-    command: str
-
-
-class NodeTrouble(TypedDict):
-    node: str
-    state: str
-    since: str | None
-    words: str
-    command: str
+    count: int
+    needs: tuple[Need, ...]
 
 
 class EndedShape(TypedDict):
@@ -133,24 +112,39 @@ class WorkingRun(RunShape):
     limit_usd: str | None
 
 
-class NowAnswer(TypedDict):
-    """What a user sees first. Each run is in only one of the lists. `working`: active runs, except `chats`,
-    which wait for a message of the user; `waiting`: the next runs to begin, of `waiting_count` in all;
-    `nodes`: those with problems."""
+@dataclass(frozen=True, slots=True)
+class NowAnswer:
+    """What a user sees first. `groups`: everything that needs the user; `count`: how many needs there are;
+    `summary`: the same as text, empty if nothing needs the user. Each run is in only one of the lists.
+    `working`: active runs, except `chats`, which wait for a message of the user; `waiting`: the next runs to
+    begin, of `waiting_count` in all."""
 
     as_of: str
-    needs: list[NeedShape]
-    review: ReviewShape
+    count: int
+    summary: str
+    groups: tuple[NeedsOfGroup, ...]
     working: list[WorkingRun]
     waiting: list[WorkingRun]
     waiting_count: int
     chats: list[WorkingRun]
-    nodes: list[NodeTrouble]
     ended: EndedShape
     money: MoneyShape
 
+    @property
+    def needs(self) -> list[Need]:
+        """Return the needs of all groups, in order."""
+        return [need for one in self.groups for need in one.needs]
 
-class ReportShape(TypedDict):
+
+@dataclass(frozen=True, slots=True)
+class NeedAnswer:
+    """The need that was dismissed, or is listed again."""
+
+    need: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportShape:
     """A brief of a longer period, with the cost by day and by repository."""
 
     brief: BriefShape
@@ -186,4 +180,6 @@ AUDIT_VERDICT = Route[AuditVerdictShape]("GET /v1/audit/verify")
 BRIEFING = Route[BriefShape]("GET /v1/brief")
 LOOKED = Route[LookedAnswer]("POST /v1/brief/looked")
 NOW = Route[NowAnswer]("GET /v1/now")
+NEED_DONE = Route[NeedAnswer]("POST /v1/needs/{need}/done")
+NEED_UNDO = Route[NeedAnswer]("POST /v1/needs/{need}/undo")
 REPORT = Route[ReportShape]("GET /v1/report")

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from pancode.budget.answers import RECORDS, WORKERS, TrackRecordsAnswer, WorkersAnswer
 from pancode.config.fleet_settings import reset_breaker
 from pancode.fleet.answers import BREAKERS, RESET_BREAKER, BreakersAnswer
-from pancode.interfaces.http.access.rights import NOTES, OPERATES
+from pancode.interfaces.http.access.rights import CHANGES, NOTES, OPERATES
 from pancode.interfaces.http.bodies import ActBody, BreakerBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, EventStream, Verb
@@ -23,10 +23,12 @@ from pancode.kernel.errors import PancodeError, UsageError
 from pancode.kernel.names import not_found
 from pancode.kernel.pages import MOST_ROWS
 from pancode.kernel.records import EventKind, FeedEvent
+from pancode.kernel.visitors import OWNER
 from pancode.reports import answers
-from pancode.reports.brief import also_waits, make_brief, make_report, record_look
+from pancode.reports.brief import make_brief, make_report, record_look
 from pancode.reports.budget_report import Configured, report_budget
 from pancode.reports.figures import FIGURES, MEDIA_TYPE, Sample, collect_samples, format_exposition
+from pancode.reports.needs import dismiss_need, take_back
 from pancode.reports.now import see_now
 from pancode.reports.timeline import describe_event as shape_of
 from pancode.reports.timeline import explain_run
@@ -178,16 +180,34 @@ def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
     token = None if call.visitor is None else call.visitor.token
     if token is not None and token.item is not None:
         found = [item for item in found if item["id"] == token.item]
-        return {"items": found, "also": []}
-    return {"items": found, "also": also_waits(context.core, found)}
+    return {"items": found}
 
 
-@Verb(answers.NOW, command="status", query=("by", "since"))
+def _person(call: ApiCall) -> str:
+    """Return whose visit it is: at the unix socket and in a browser the owner's, else that of the token."""
+    return OWNER if call.visitor is None else call.visitor.person
+
+
+@Verb(answers.NOW, command="status", query=("by", "since"))  # clients of 0.1.0 send `by`
 def _now(context: ApiContext, call: ApiCall) -> answers.NowAnswer:
     """Show what a user needs first: what waits for them, what works, what is in trouble, what has ended."""
-    found, by = list_inbox(context.core), call.query.get("by", "api")
     money = report_budget(context.core, Configured.of(context.coordinator.around({})), False)
-    return see_now(context.core, found, by, money, call.query.get("since"))
+    return see_now(context.core, _person(call), money, call.query.get("since"))
+
+
+@Verb(answers.NEED_DONE, ActBody, "inbox review", right=CHANGES)
+def _dismiss(context: ApiContext, call: ApiCall) -> answers.NeedAnswer:
+    """Dismiss a need that is no question: it is in no list any more. A run is dropped; its change is kept."""
+    need = call.path["need"]
+    dismiss_need(context.core, need, call.body.by)
+    return answers.NeedAnswer(need)
+
+
+@Verb(answers.NEED_UNDO, ActBody, "inbox review", right=CHANGES)
+def _take_back(context: ApiContext, call: ApiCall) -> answers.NeedAnswer:
+    """Take back that a need was dismissed, or that a run was dropped."""
+    take_back(context.core, call.path["need"], call.body.by)
+    return answers.NeedAnswer(call.path["need"])
 
 
 def _look_for_reverts(context: ApiContext) -> None:
@@ -199,24 +219,21 @@ def _look_for_reverts(context: ApiContext) -> None:
 def _brief(context: ApiContext, call: ApiCall) -> answers.BriefShape:
     """Show what happened since the user last looked."""
     _look_for_reverts(context)
-    return make_brief(
-        context.core, list_inbox(context.core), call.query.get("by", "api"), call.query.get("since")
-    )
+    return make_brief(context.core, _person(call), call.query.get("since"))
 
 
 @Verb(answers.LOOKED, ActBody, "status", right=NOTES)
 def _record_looked(context: ApiContext, call: ApiCall[ActBody]) -> answers.LookedAnswer:
     """Record that a user has looked now."""
-    record_look(context.core, call.body.by)
-    return {"by": call.body.by}
+    record_look(context.core, _person(call))
+    return {"by": _person(call)}
 
 
 @Verb(answers.REPORT, command="status", query=("by", "since"))
 def _report(context: ApiContext, call: ApiCall) -> answers.ReportShape:
     """Show a brief of a longer period, with costs."""
     _look_for_reverts(context)
-    by, since = call.query.get("by", "api"), call.query.get("since", "7d")
-    return make_report(context.core, list_inbox(context.core), by, since)
+    return make_report(context.core, _person(call), call.query.get("since", "7d"))
 
 
 @Verb(answers.WHY, command="why")

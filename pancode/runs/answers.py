@@ -1,6 +1,10 @@
 """JSON shapes of a run: its state, usage and verification. Clients rely on them, so keys are only added."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, NotRequired
+from urllib.parse import quote
 
 from typing_extensions import TypedDict
 
@@ -38,6 +42,8 @@ class LandingShape(TypedDict, total=False):
     error: str
     how: str
     tracker: str
+    was: Json
+    """What was known of the landing before the change was dropped."""
 
 
 class LandAnswer(LandingShape):
@@ -577,9 +583,7 @@ class BriefLine(TypedDict):
     task: str
     command: str
     outcome: NotRequired[str]
-    """The outcome of a run that waits for a user or has ended."""
-    kind: NotRequired[str]
-    """The kind of item if it is not a problem: `review` (a change), `node` or `money`."""
+    """The outcome of a run that has ended."""
 
 
 class InboxShape(TypedDict):
@@ -606,10 +610,71 @@ class InboxShape(TypedDict):
 
 
 class InboxAnswer(TypedDict):
-    """The inbox. `also`: what waits besides questions; `by` has no effect."""
+    """The questions and approvals that wait for a user; `GET /v1/now` lists everything that does."""
 
     items: list[InboxShape]
-    also: list[BriefLine]
+
+
+class NeedGroup(StrEnum):
+    """The groups of needs, in the order in which every interface shows them."""
+
+    ASKS = "asks"
+    FAILED = "failed"
+    TO_LAND = "to_land"
+    PULLS = "pulls"
+    NODES = "nodes"
+
+
+@dataclass(frozen=True, slots=True)
+class NeedAct:
+    """One thing that a user can do about a need. `key`: the key in every interface. `asks`: what to ask
+    before the act; with `takes_text`, what to ask for, which the request gets as `text`. `path` and `body`:
+    the request. `is_undoable`: `POST /v1/needs/{need}/undo` takes the act back."""
+
+    name: str
+    key: str
+    label: str
+    asks: str
+    path: str
+    body: Mapping[str, Any] = field(default_factory=dict)
+    takes_text: bool = False
+    is_undoable: bool = False
+
+    @classmethod
+    def done(cls, need: str) -> "NeedAct":
+        """Return the act that dismisses this need without deciding anything else."""
+        path = f"/v1/needs/{quote(need, safe='')}/done"
+        return cls("done", "e", "Done with it", "", path, is_undoable=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that needs a user, until a user decides on it or dismisses it.
+
+    `state`: that of the need, not of its run. `title`: the first line of the task. `headline`: the line that
+    decides: the question, the first error line, or the size of the change and whether its gates passed.
+    `words`: the whole question, or the whole reason. `approves`: everything that an approval covers. `usd`:
+    what its run has cost; null: unknown, or no run. `project`: the repository of its run. `item`: the inbox
+    item to answer; null: it asks nothing. `agent_minutes`: how long its agents have worked.
+    """
+
+    id: str
+    group: NeedGroup
+    state: str
+    title: str
+    headline: str
+    command: str
+    since: str | None = None
+    run: str | None = None
+    workflow: str | None = None
+    node: str | None = None
+    project: str | None = None
+    usd: str | None = None
+    agent_minutes: float | None = None
+    words: str = ""
+    approves: str = ""
+    acts: tuple[NeedAct, ...] = ()
+    item: InboxShape | None = None
 
 
 RUNS = Route[RunsAnswer]("GET /v1/runs")

@@ -13,7 +13,7 @@ from pancode.kernel.records import Run
 from pancode.kernel.rows import Record
 from pancode.kernel.threads import BackgroundThread
 from pancode.runs.admission.plan import LaidInput, Plan
-from pancode.runs.answers import BriefLine, LaterSteps
+from pancode.runs.answers import LaterSteps, Need
 from pancode.runs.begun_later import LaterWork
 from pancode.runs.core import Core
 from pancode.runs.extension import Extensions, Hook
@@ -81,8 +81,8 @@ class Features(Extensions):
     """Store data from a receipt, in the transaction that accepts the receipt."""
     needs: tuple[Callable[[Core, Transaction, Run], FilesNeed | None], ...] = ()
     """Return why the files of an ended run are retained; None: no reason."""
-    brief: tuple[Callable[[Core, Transaction], Iterable[BriefLine]], ...] = ()
-    """Return lines for what waits for a user, however old it is."""
+    needs_user: tuple[Callable[[Core, Transaction], Iterable[Need]], ...] = ()
+    """Return what needs a user, however old it is."""
     later: tuple[Callable[[Transaction], Iterable[LaterSteps]], ...] = ()
     """Return work of the feature that begins runs later, and needs the coordinator for it."""
     planned: tuple[Hook[str, Callable[[Mapping[str, Any], str, Mapping[str, Any]], LaterWork]], ...] = ()

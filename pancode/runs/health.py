@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from node_agent.wire.failure import FailureKind
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import format_seconds
+from pancode.kernel.formatting import format_seconds, format_title
 from pancode.kernel.names import HEALTH_WATCH
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import (
@@ -22,7 +22,7 @@ from pancode.kernel.records import (
     WaitReason,
 )
 from pancode.kernel.values import replace
-from pancode.runs.answers import BriefLine
+from pancode.runs.answers import Need, NeedAct, NeedGroup
 from pancode.runs.core import Core
 from pancode.runs.life.case import stage_of
 from pancode.runs.life.changes import Happened
@@ -108,17 +108,19 @@ def _pause_when_many_fail(core: Core) -> None:
         work.happened(Happened(EventKind.FLEET_PAUSED, None, None, data))
 
 
-def list_inbox_items(core: Core, tx: Transaction) -> Iterator[BriefLine]:
-    """Yield the health watch's inbox items: stuck agents, and the fleet if the watch has paused it."""
+def list_needs(core: Core, tx: Transaction) -> Iterator[Need]:
+    """Yield what the health watch asks a user: about stuck agents, and the fleet if the watch paused it."""
     for run, health in healths_of(core, tx, tx.find(Run, {"state": RunState.RUNNING})):
         if health.state is HealthState.STUCK:
-            task = " ".join((run.task or " ".join(run.argv or ())).split())[:70]
+            title = format_title(run.task or " ".join(run.argv or ())) or run.id
             what = f"is {run.agent} stuck? {health.why}; stop it, or leave it running"
-            yield {"run": run.id, "what": what, "task": task, "command": command_for(run, health)}
+            name, command = f"stuck:{run.id}.{run.attempt}", command_for(run, health)
+            acts = (NeedAct.done(name),)
+            yield Need(name, NeedGroup.ASKS, "stuck", title, what, command, run=run.id, words=what, acts=acts)
     paused = tx.get(Setting, PAUSED)
     if paused is not None and paused.changed_by == HEALTH_WATCH:
-        what = f"the fleet is paused: {paused.value}"
-        yield {"run": None, "what": what, "task": "", "command": "pancode fleet resume --queue"}
+        what, command = f"the fleet is paused: {paused.value}", "pancode fleet resume --queue"
+        yield Need("paused", NeedGroup.NODES, "paused", "the fleet", what, command, words=what)
 
 
 def words_about(core: Core, tx: Transaction, run: Run) -> str:

@@ -432,6 +432,8 @@ class Live:
     redis: RedisUse = field(default_factory=RedisUse)
     sweep: Sweep = field(default_factory=Sweep)
     passed_over: PassedOver = field(default_factory=PassedOver)
+    sizes: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    """The sizes of changes as text, by repository and both commits; none ever changes."""
     visits: Visits = field(default_factory=Visits)
     answers: Answers = field(default_factory=Answers)
     tally: Tally = field(default_factory=Tally)

@@ -182,8 +182,9 @@ def judge_audit(
 
 SPENT = (records.EntryKind.SPEND, records.EntryKind.CORRECT, records.EntryKind.UNKNOWN)
 """Kinds of ledger entries that record spending."""
-FAULTS = (Outcome.LOST, Outcome.INFRA, Outcome.VERIFY_FAILED)
-"""Outcomes of runs that a user should see."""
+NO_FAULTS = frozenset({Outcome.DONE, Outcome.BLOCKED, Outcome.INTERRUPTED, Outcome.SUPERSEDED})
+"""Outcomes that need nobody by themselves: a success, a question (it is in the inbox), a stop that a user or
+a drain asked for, and the end of a run that a newer one replaces. All others are failures."""
 
 
 def ended_run(
@@ -245,7 +246,7 @@ def is_left(run: records.Run) -> bool:
 
 def is_at_fault(run: records.Run) -> bool:
     """Whether the run ended in a way that a user should see, whether or not it has a change."""
-    return run.outcome in FAULTS or is_disputed(run)
+    return (run.outcome is not None and run.outcome not in NO_FAULTS) or is_disputed(run)
 
 
 def _is_unlanded(run: records.Run) -> bool:

@@ -17,7 +17,7 @@ from pancode.schedules.rules import held_name
 from pancode.schedules.scheduler import Scheduler
 from pancode.schedules.service import pause_schedule, skip_until_now
 from pancode.schedules.store import pause_of_token
-from pancode.schedules.views import brief_lines
+from pancode.schedules.views import list_needs
 
 
 def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
@@ -40,7 +40,7 @@ def find_held(core: Core, tx: Transaction) -> Iterator[HeldThing]:
 
 
 FEATURE = Features(
-    brief=(brief_lines,),
+    needs_user=(list_needs,),
     revoked=(pause_of_token,),
     held=(find_held,),
     threads=(make_threads,),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pancode.kernel.declared import make_answer
 from pancode.kernel.ports import Transaction
-from pancode.runs.answers import BriefLine
+from pancode.runs.answers import Need, NeedAct, NeedGroup
 from pancode.runs.core import Core
 from pancode.runs.views import format_iso, format_optional_iso
 from pancode.schedules import store as rows
@@ -36,18 +38,27 @@ def preview_schedule(core: Core, schedule: Schedule, warnings: tuple[str, ...]) 
         return {**_shape(core, tx, schedule, 0), "warnings": list(warnings)}
 
 
-def brief_lines(core: Core, tx: Transaction) -> list[BriefLine]:
-    """Return a line for each schedule whose newest finished firing was refused or failed, until the schedule
+def list_needs(core: Core, tx: Transaction) -> Iterator[Need]:
+    """Yield a need for each schedule whose newest finished firing was refused or failed, until the schedule
     fires again, is paused or is removed."""
-    found: list[BriefLine] = []
     for schedule in tx.find(Schedule):
         newest = rows.list_newest(tx, schedule.name, FIRINGS) if schedule.paused is None else []
         last = next((one for one in newest if one.state in (FiringState.BEGUN, *rows.TOLD)), None)
         if last is not None and last.state in rows.TOLD:
-            what = f"schedule {schedule.name}: {last.state}: {last.reason[:160]}"
-            command = f"pancode schedule show {schedule.name}"
-            found.append({"run": None, "what": what, "task": "", "command": command})
-    return found
+            name = f"schedule:{schedule.name}:{last.key}"
+            yield Need(
+                id=name,
+                group=NeedGroup.FAILED,
+                state=last.state.value,
+                title=f"schedule {schedule.name}",
+                headline=last.reason[:160],
+                command=f"pancode schedule show {schedule.name}",
+                since=format_optional_iso(last.done_ms),
+                run=last.run,
+                workflow=last.workflow,
+                words=last.reason,
+                acts=(NeedAct.done(name),),
+            )
 
 
 def _shape(core: Core, tx: Transaction, schedule: Schedule, firings: int) -> ScheduleShape:

@@ -29,8 +29,8 @@ from pancode.runs.life.conversation import (
 from pancode.runs.life.inbox import ItemKind, item_of, open_item
 from pancode.runs.life.waits import ToldByFleet
 from pancode.runs.lists import PAUSED
+from pancode.runs.needs import load_left, need_of_run
 from pancode.runs.receipts.rules import cost_of
-from pancode.runs.review_rules import review_of
 from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import Around
 from pancode.runs.views import attempts_of, words_of
@@ -112,13 +112,13 @@ def line_of(work: Work, run: Run) -> str:
     core, tx = work.core, work.tx
     item = open_item(tuple(tx.find(Action, {"run": run.id})))
     question = None if item is None else item_of(run, item)
-    how, review = "it has not ended", None
+    how, need = "it has not ended", None
     if run.state is RunState.ENDED:
         usd, unknown = cost_of(attempts_of(tx, run))
         files = run.result.get("files_changed")
         changed = count_noun(len(files) if isinstance(files, list | tuple) else 0, "changed file")
         cost, state = f"{format_usd(usd)}{' and unknown' * unknown}", format_outcome(str(run.outcome))
-        how, review = f"{state}, {cost}, {changed}", review_of(core, tx, run)
+        how, need = f"{state}, {cost}, {changed}", need_of_run(load_left(core, tx, run, None))
         flow = find_larger(core, tx, run.workflow)
         if flow is not None and not (flow.is_open or flow.is_done):  # each of its runs may be done
             name, why = f"{flow.id} ({flow.title})", flow.reason[:_REASON]
@@ -128,8 +128,8 @@ def line_of(work: Work, run: Run) -> str:
     waits = ""
     if question is not None:
         waits = f"; it waits for a user: {question.kind}: {question.command}"
-    elif review is not None:
-        waits = f"; it waits for a user: {review['what'].partition(':')[0]}: {review['command']}"
+    elif need is not None:
+        waits = f"; it waits for a user: {need.group.value.replace('_', ' ')}: {need.command}"
     return f"- {run.id} ({run.agent}): {how}{waits}"
 
 

@@ -7,12 +7,12 @@ from operator import attrgetter
 from pancode.runs.extension import Hook, accept_all
 from pancode.runs.features import Features
 from pancode.skills.made_tool_store import give_skills
-from pancode.skills.made_tools import keep_proposed, list_inbox_items
+from pancode.skills.made_tools import keep_proposed, list_needs
 from pancode.skills.records import StoredTool, StoredToolFiles
 
 FEATURE = Features(
     prompt_parts=(Hook(accept_all, give_skills),),
     accepted=(Hook(attrgetter("proposed"), keep_proposed),),
-    brief=(list_inbox_items,),
+    needs_user=(list_needs,),
     tables=(StoredTool, StoredToolFiles),
 )

@@ -11,7 +11,7 @@ from pancode.kernel.names import not_found
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import EventKind, Run
 from pancode.kernel.values import replace
-from pancode.runs.answers import BriefLine
+from pancode.runs.answers import Need, NeedAct, NeedGroup
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run
 from pancode.runs.life.changes import Happened
@@ -68,22 +68,20 @@ def list_tools(core: Core, project: str | None) -> list[ToolShape]:
         return [_shape(core, tx, load_files(tx, row)) for row in (*kept_rows(tx, project), *rows)]
 
 
-def list_inbox_items(core: Core, tx: Transaction) -> Iterator[BriefLine]:
+def list_needs(core: Core, tx: Transaction) -> Iterator[Need]:
     """Yield the proposed tools that wait for a user: first those that only need approval, then the others,
     newest first. A tool on trial does not wait."""
     states = [(row, _find_state(core, tx, row)) for row in reversed(proposed_rows(tx))]
     waiting = sorted((one for one in states if one[1] in _ASKED), key=lambda one: one[1] != "tried")
     for row, state in waiting[:_MOST_ASKED]:
         words, verb = _ASKED[state]
-        what, command = f"the tool {row.name} {words.format(run=row.run)}", f"pancode project tools {verb}"
-        yield {"run": row.run, "what": what, "task": "", "command": f"{command} {row.run} {row.name}"}
+        what, command = words.format(run=row.run), f"pancode project tools {verb} {row.run} {row.name}"
+        name, title = f"tool:{row.run}:{row.name}", f"the tool {row.name}"
+        acts = (NeedAct.done(name),)
+        yield Need(name, NeedGroup.ASKS, "tool", title, what, command, run=row.run, words=what, acts=acts)
     if (more := len(waiting) - _MOST_ASKED) > 0:
-        yield {
-            "run": None,
-            "what": f"{more} more proposed tools",
-            "task": "",
-            "command": "pancode project tools ls",
-        }
+        what = f"{more} more proposed tools"
+        yield Need("tools", NeedGroup.ASKS, "tool", what, what, "pancode project tools ls")
 
 
 def get_tool(core: Core, run: str, name: str) -> ToolDetail:

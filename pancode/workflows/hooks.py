@@ -6,22 +6,23 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from operator import attrgetter
 
-from pancode.budget.books import Ceilings, is_workflow
+from pancode.budget.books import Ceilings, is_workflow, workflow_scope
 from pancode.kernel import records
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import FeedEvent, Run
 from pancode.kernel.threads import BackgroundThread
 from pancode.kernel.visitors import token_behind
-from pancode.runs.answers import LaterSteps
+from pancode.runs.answers import LaterSteps, Need, NeedAct, NeedGroup
 from pancode.runs.core import Core
 from pancode.runs.extension import Hook, LargerWork, RunSeries
 from pancode.runs.features import Features
 from pancode.runs.follow_on_actions import FollowOn
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Around
+from pancode.runs.views import format_optional_iso
 from pancode.workflows import step_replacement
 from pancode.workflows.advancing import Advancing
-from pancode.workflows.lane_service import find_lane, list_inbox_items
+from pancode.workflows.lane_service import find_lane, list_needs
 from pancode.workflows.planned import PlannedWorkflow, read_planned
 from pancode.workflows.records import Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
 from pancode.workflows.results import results_of
@@ -122,6 +123,37 @@ def find_begun(tx: Transaction, token: str) -> Iterator[str]:
             yield workflow.id
 
 
+_NEWEST = 100
+"""How many of the newest failed workflows are listed as needs."""
+_FAILURES = frozenset(WorkflowState) - {*OPEN, WorkflowState.DONE, WorkflowState.STOPPED}
+"""The states of a workflow that ended and did not succeed, unless a user stopped it."""
+
+
+def list_failed(core: Core, tx: Transaction) -> Iterator[Need]:
+    """Yield the newest failed workflows that no other repeats. A lane has needs of its own."""
+    found = [one for state in _FAILURES for one in tx.find(Workflow, {"state": state})]
+    repeated = {one.retry_of for one in tx.find(Workflow, order="created_ms", descending=True, limit=_NEWEST)}
+    for one in sorted(found, key=lambda one: one.created_ms, reverse=True)[:_NEWEST]:
+        if one.kind is WorkflowKind.LANE or one.id in repeated:
+            continue
+        balance = tx.get(records.Balance, workflow_scope(one.id))
+        again = f"Start the steps of {one.name or one.id} again that did not succeed? No undo."
+        path = f"/v1/workflows/{one.id}/resume"
+        yield Need(
+            id=one.id,
+            group=NeedGroup.FAILED,
+            state=one.state.value,
+            title=one.name or one.id,
+            headline=one.reason[:300],
+            command=f"pancode workflow show {one.id}",
+            since=format_optional_iso(one.finished_ms),
+            workflow=one.id,
+            usd=None if balance is None else f"{balance.spent_usd:f}",
+            words=one.reason,
+            acts=(NeedAct("retry", "r", "Resume", again, path), NeedAct.done(one.id)),
+        )
+
+
 FEATURE = Features(
     ceilings=(Hook(is_workflow, find_ceilings),),
     stays=(Hook(attrgetter("workflow"), find_stay),),
@@ -131,7 +163,7 @@ FEATURE = Features(
         Hook(lambda kind: kind == "lane", find_series),
         Hook(lambda kind: kind == "workflow", lambda tx, name: RunSeries(find_workflow(tx, name).id)),
     ),
-    brief=(lambda core, tx: islice(list_inbox_items(tx), 20),),
+    needs_user=(lambda core, tx: islice(list_needs(tx), 20), list_failed),
     later=(find_later,),
     planned=(Hook(lambda kind: kind == PlannedWorkflow.kind, read_planned),),
     begun_by=(find_begun,),

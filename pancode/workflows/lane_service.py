@@ -13,7 +13,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import EventKind, Run
 from pancode.kernel.values import replace
 from pancode.runs.admission.planning import complete_request
-from pancode.runs.answers import BriefLine
+from pancode.runs.answers import Need, NeedGroup
 from pancode.runs.core import Core
 from pancode.runs.request import DispatchRequest, dump_request
 from pancode.runs.unit_of_work import Work, unit_of_work
@@ -278,14 +278,15 @@ def get_lane(core: Core, name: str) -> LaneShape:
     return _shape(core, workflow)
 
 
-def list_inbox_items(tx: Transaction) -> Iterator[BriefLine]:
+def list_needs(tx: Transaction) -> Iterator[Need]:
     """Yield the lanes that are stopped at an item and need a user's decision, by name. `run`: the item's run.
     Reads no items, because each inbox request calls this."""
     for name, workflow in sorted(_open(tx).items()):
         stands: Any = workflow.lane.get("stands")
         if stands:
-            command = f"pancode lane show {name}"
-            yield {"run": stands["run"], "what": stands["what"], "task": "", "command": command}
+            run, what, command = stands["run"], stands["what"], f"pancode lane show {name}"
+            need, title = f"lane:{name}:{run}", f"lane {name}"
+            yield Need(need, NeedGroup.FAILED, "stopped", title, what, command, run=run, words=what)
 
 
 def _shape(core: Core, workflow: Workflow) -> LaneShape:

@@ -8,7 +8,6 @@ from statistics import median
 
 from pancode.reports.brief import make_brief, make_report
 from pancode.reports.cost_report import report_cost
-from pancode.runs.inbox_answers import list_inbox
 from pancode.runs.lists import since_ms
 from tests.bench.crowd import Crowd, idle_percent, run_ms
 from tests.bench.figures import Goal, Row
@@ -42,8 +41,8 @@ def scale(tell: Callable[[str], None], small: bool) -> list[Row]:
         core = crowd.core
         asked: dict[str, Callable[[], object]] = {
             "cost": lambda: report_cost(core, "agent", since_ms(core, "7d"), 20),
-            "brief": lambda: make_brief(core, list_inbox(core), "bench", "7d"),
-            "report": lambda: make_report(core, list_inbox(core), "bench", "7d"),
+            "brief": lambda: make_brief(core, "bench", "7d"),
+            "report": lambda: make_report(core, "bench", "7d"),
         }
         for name, ask in asked.items():
             took = median(_cpu_ms(ask) for _ in range(3))

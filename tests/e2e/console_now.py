@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from pancode.interfaces.client.client import Client, path_of
+from pancode.interfaces.client.client import Client
 from tests.e2e.console import Console, api
 from tests.e2e.console_pages import QUESTION
 from tests.e2e.owner import until
@@ -27,7 +27,9 @@ def work_stays_in_sight(console: Console, page: Page, top: Path) -> None:
 
     def busy(route: Any) -> None:
         told = route.fetch().json()
-        told["review"] = {**told["review"], "changes": 20, "verified": 13}
+        change = {**told["groups"][0]["needs"][0], "group": "to_land", "state": "to_land", "item": None}
+        changes = [{**change, "id": f"r-{i:06}", "title": f"change {i}"} for i in range(20)]
+        told["groups"][2] = {**told["groups"][2], "count": 20, "needs": changes}
         route.fulfill(json=told)
 
     page.route("**/v1/now?*", busy)
@@ -48,9 +50,9 @@ def work_stays_in_sight(console: Console, page: Page, top: Path) -> None:
     expect(sure).to_contain_text("Approve “drop the old tables and all that is in them ")
     expect(sure).to_contain_text("rm -rf data/old; rm -rf data/old;")
     sure.get_by_role("button", name="No").click()
-    page.get_by_role("link", name="20 changes to review, 13 verified").click()
+    page.get_by_role("link", name="Open the inbox").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Inbox and review")
-    expect(page.get_by_role("region", name="Waits for you")).to_have_count(0)
+    expect(page.get_by_role("region", name="To land")).to_contain_text("change 19")
     page.unroute_all(behavior="wait")
     for one in (run, *asks):
         owner.run("runs", "stop", one).ok()
@@ -62,21 +64,24 @@ def inbox_does_not_move(console: Console, page: Page, top: Path) -> None:
     asks = [owner.dispatch(*SHELL, f"{QUESTION} # {number}", cwd=top) for number in range(3)]
     for run in asks:
         assert owner.ended(run)["outcome"] == "blocked"
-    one = api(owner, path_of("runs", asks[0], "brief"))
-    changes = [{**one, "run": f"r-{i:06}", "task": f"change {i}", "status": "to_land"} for i in range(21)]
+    now = api(owner, "/v1/now")
+    one = {**now["groups"][0]["needs"][0], "group": "to_land", "state": "to_land", "item": None}
+    changes = [{**one, "id": f"r-{i:06}", "run": None, "title": f"change {i}"} for i in range(21)]
+    now["groups"][2] = {**now["groups"][2], "count": 21, "needs": changes}
     page.set_viewport_size({"width": 360, "height": 740})
-    page.route("**/v1/landings/review", lambda route: late.append(route))
+    page.route("**/v1/now", lambda route: late.append(route))
+    page.reload()
     console.go(page, "#/inbox", "Inbox and review")
     page.wait_for_timeout(500)
     expect(page.locator("main")).to_contain_text("reading …")
     expect(page.locator("main li.row")).to_have_count(0)
-    late[0].fulfill(json={"runs": changes})
+    late[0].fulfill(json=now)
     rows = page.locator("nav li.row")
     expect(rows.filter(has_text="change 20")).to_be_visible()
     assert page.evaluate("() => scrollY") == 0
     expect(rows.first).to_contain_text("question")
-    page.unroute("**/v1/landings/review")
-    page.route("**/v1/landings/review", lambda route: route.fulfill(json={"runs": changes}))
+    page.unroute("**/v1/now")
+    page.route("**/v1/now", lambda route: route.fulfill(json=now))
     page.set_viewport_size({"width": 1280, "height": 800})
     page.locator("main").focus()
     for _ in range(12):
@@ -113,7 +118,9 @@ def work_the_inbox(console: Console, page: Page, top: Path) -> None:
     expect(page.get_by_role("region", name="change")).to_contain_text("new.txt")
     expect(page.locator("main .main:visible")).to_have_text("Look at the change")
     page.keyboard.press("l")
-    expect(page.get_by_role("dialog")).to_contain_text(f"Land the change of “echo new > new.txt” ({done})")
+    expect(page.get_by_role("dialog")).to_contain_text(
+        "Land “echo new > new.txt” (1 file +1 -0, not verified)?"
+    )
     page.keyboard.press("Enter")
     until(lambda: (top / "new.txt").exists(), "the change is landed")
     item = next(one for one in api(owner, "/v1/inbox")["items"] if one["run"] == asks)

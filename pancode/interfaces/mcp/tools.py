@@ -30,7 +30,7 @@ from pancode.interfaces.mcp.tool import (
     string_schema,
 )
 from pancode.kernel.errors import PancodeError, UsageError
-from pancode.kernel.formatting import format_gpus, format_to_do, reveal_invisible
+from pancode.kernel.formatting import format_gpus, reveal_invisible
 from pancode.workflows.commands.mcp_tools import WORKFLOW_TOOLS
 
 
@@ -199,7 +199,7 @@ def _describe_fleet(call: McpToolCall) -> Any:
     """Return what a dispatch can use, without missing programs and empty fields, and what waits for the
     user, which the tool `inbox` lists."""
     nodes, now = call.client.get("/v1/fleet")["nodes"], read_now(call)
-    troubles = {one["node"]: one["words"] for one in now["nodes"]}
+    troubles = {one["node"]: one["headline"] for group in now["groups"] for one in group["needs"]}
     kept = ("name", "state", "why", "slots", "labels", "isolation", "draining", "paused")
     shapes = [{key: node[key] for key in kept if node.get(key)} for node in nodes]
     for shape, node in zip(shapes, nodes, strict=True):
@@ -207,8 +207,7 @@ def _describe_fleet(call: McpToolCall) -> Any:
         shape["runtimes"] = {one["name"]: _state_of(one) for one in there}
         shape |= {"gpus": format_gpus(node)} if node.get("gpus") else {}
         shape |= {"trouble": troubles[node["name"]]} if node["name"] in troubles else {}
-    waits = format_to_do(len(now["needs"]), now["review"]["changes"], now["review"]["verified"])
-    return {"nodes": shapes, "waits_for_user": waits or "nothing"}
+    return {"nodes": shapes, "waits_for_user": now["summary"] or "nothing"}
 
 
 def _state_of(runtime: Json) -> str:
@@ -386,16 +385,16 @@ def list_needs(call: McpToolCall) -> Any:
     """Return what `pancode status` shows first, without the runs that need nobody. What an approval by flags
     covers is left out: it is for the user."""
     now, needs = read_now(call), list[Json]()
-    for need in now["needs"]:
+    for need in (need for group in now["groups"] for need in group["needs"]):
         item = need["item"] or {}
-        kept = ("kind", "run", "node", "title", "words", *(() if item.get("yes") else ("approves",)), "since")
+        kept = ["group", "state", "run", "node", "title", "headline", "words", "usd", "since"]
+        kept += [] if item.get("yes") else ["approves"]
         shape = {name: need[name] for name in kept if need[name]}
         needs.append(shape | {name: item[name] for name in ("choices", "yes") if item.get(name)})
-    ended, review = now["ended"], now["review"]
+    ended = now["ended"]
     return {
         "needs": needs,
-        "review": {name: review[name] for name in ("changes", "verified")},
-        "nodes": [{name: one[name] for name in ("node", "state", "words")} for one in now["nodes"]],
+        "count": now["count"],
         "ended": {name: ended[name] for name in ("since", "count", "states")},
         "costs": [line["what"] for line in now["money"]["notes"]],
     }

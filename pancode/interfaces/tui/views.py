@@ -80,7 +80,7 @@ VIEWS: Mapping[str, PageView] = {
         _with(works=_WORKS, projects=ApiAsk("/v1/projects")),
         "issues: what is worked on, and the open ones of each tracker; b begins",
     ),
-    "inbox": PageView(workflows.draw_inbox, _with(inbox=_INBOX), "questions and approvals that wait for you"),
+    "inbox": PageView(now.draw_needs, _with(), "everything that needs you, in groups"),
     "budget": PageView(budget.draw_budget, _with(cost=ApiAsk("/v1/cost", {"by": "agent"})), "costs, limits"),
     "agents": PageView(budget.draw_agents, _with(workers=ApiAsk("/v1/workers")), "who works where"),
     "models": PageView(nodes.draw_models, _with(models=ApiAsk("/v1/models")), "models with tier and context"),

@@ -25,8 +25,9 @@ from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.states import How
-from pancode.landing.answers import GREEN, LANDINGS, PULL_REQUEST, RESOLVE, REVIEW
-from pancode.runs.answers import BRIEF, CALL_OFF, LAND, RunShape
+from pancode.landing.answers import GREEN, LANDINGS, PULL_REQUEST, RESOLVE
+from pancode.reports.answers import NOW
+from pancode.runs.answers import BRIEF, CALL_OFF, LAND, NeedGroup
 from pancode.runs.commands.named_runs import find_run
 
 _WITHOUT_GATE = "Leave out this gate, given as its command; may be repeated."
@@ -259,15 +260,16 @@ def list_waiting(client: Client) -> list[str]:
 
 def show_landings(face: Face) -> int:
     """Show the waiting landings; if there are none, raise UsageError with the changes that can be landed."""
-    answer, rows = face.get(LANDINGS), list[RunShape]()
+    answer, rows = face.get(LANDINGS), list[str]()
     if not answer["landings"] and not face.as_json:
         with suppress(ApiError):  # outside a repository, no change can be landed
-            rows = face.client().get(REVIEW, folder=work_folder(files=False))["runs"]
-            rows = [row for row in rows if row["outcome"] == "done"] or rows
+            here, needs = f"{work_folder(files=False)}/", face.client().get(NOW).needs
+            changes = [one for one in needs if one.group is NeedGroup.TO_LAND and one.project]
+            rows = [one.id for one in changes if here.startswith(f"{one.project}/")]
     if rows:
-        names = ", ".join(row["run"] for row in rows[:-6:-1])
+        names = ", ".join(rows[:5])
         why = f"{count_noun(len(rows), 'change')} here can be landed: {names}"
-        fix = f"pancode land {rows[-1]['run']}"
+        fix = f"pancode land {rows[0]}"
         raise UsageError("RUN is required: no landing is waiting", why=why, fix=fix)
     face.show(answer, lambda: format_rows(answer["landings"], _QUEUED, "no landing is waiting"))
     return ExitCode.DONE

@@ -1,4 +1,4 @@
-"""`pancode inbox review`: shows each change that awaits a decision; one key decides."""
+"""`pancode inbox review`: shows what needs a user, one thing after the other; one key decides."""
 
 from __future__ import annotations
 
@@ -12,55 +12,167 @@ import typer
 
 from pancode.interfaces.cli import completions, landings
 from pancode.interfaces.cli.follow import format_summary, gate_lines, report_lines
+from pancode.interfaces.cli.needs import find_columns, format_row
 from pancode.interfaces.cli.output import Face, find_user, tell_error
 from pancode.interfaces.cli.parameters import Json, verb
 from pancode.interfaces.cli.terminal import (
     can_draw,
     color_diff,
     color_state,
-    escape_lines,
     escape_output,
+    list_choices,
     paint_text,
     safe_block,
     shorten_binaries,
 )
-from pancode.interfaces.client.caller import work_folder
-from pancode.interfaces.client.client import Client, path_of
+from pancode.interfaces.client.client import LAND_S, Client, path_of
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, WorkspaceError
-from pancode.kernel.formatting import count_noun, escape_line, format_landing
-from pancode.landing.answers import DROP, REVIEW
-from pancode.runs.answers import CONTINUE, RUN, VERIFY, RunDetail, RunShape
+from pancode.kernel.formatting import escape_line, escape_text, format_landing, format_usd
+from pancode.kernel.route import Route
+from pancode.landing.answers import DROP
+from pancode.reports.answers import NEED_UNDO, NOW, NowAnswer
+from pancode.runs.answers import RUN, VERIFY, Need, RunDetail, RunShape
 
 MOST_LINES, MOST_ANSWER = 400, 4_000
 MOST_KEY = 16
 """The most bytes that one key press sends, because an arrow key sends several."""
-KEYS = "l land   r send back with a remark   x drop   d diff   s skip   q quit"
+MINE = "n skip  z undo  d change  q quit"
 
 
 @verb("inbox review", "", "--json")
 def review(face: Json) -> int:
-    """Review the results of this repository: change, gates, answer, receipt, cost; one key decides each.
+    """Show what needs you, one thing after the other; one key decides, and the next thing is shown.
 
-    Keys: l lands the change, r sends it back with a remark (a new run continues from it), x drops it, d shows
-    it again, s skips it, q quits. In a pipe, the changes are only listed.
+    Keys: 1 to 9 answer with that choice, a answers in words, l lands or approves, x denies, s sends back with
+    a remark, r retries, e is done with it, z takes back `e`, n skips, d shows the change again, q quits.
+    Nothing but `e` can be taken back. In a pipe, the needs are only listed.
     """
     client = face.client()
-    rows = client.get(REVIEW, folder=work_folder(files=False))["runs"]
-    interactive = face.can_ask() and sys.stdout.isatty()
-    if not rows or face.as_json or not interactive:
-        found = [_looked_up(client, row["run"]) for row in rows] if not face.as_json else []
-        face.show({"runs": rows}, lambda: "".join(map(_format_page, found)) or "nothing to review here\n")
+    now = client.get(NOW)
+    if not now.count or face.as_json or not (face.can_ask() and sys.stdout.isatty()):
+        report = {"count": now.count, "summary": now.summary, "groups": now.groups}
+        rows = [f"{format_row(one, now.as_of, find_columns())}\n" for one in now.needs]
+        face.show(report, lambda: "".join(rows) or "nothing waits for you\n")
         return ExitCode.DONE
-    done: list[str] = []
-    for number, row in enumerate(rows, start=1):
-        sys.stdout.write(_draw_run(client, _looked_up(client, row["run"]), f"{number} of {len(rows)}"))
-        answer = _ask_action(face, client, row["run"])
-        if answer == "quit":
-            break
-        done.append(answer)
-    counts = ", ".join(f"{done.count(word)} {word}" for word in dict.fromkeys(done)) or "none"
-    sys.stdout.write(f"reviewed {count_noun(len(done), 'result')} of {len(rows)}: {counts}\n")
+    told = Review(face, client, now).run()
+    sys.stdout.write(
+        f"{', '.join(f'{told.count(one)} {one}' for one in dict.fromkeys(told)) or 'nothing decided'}\n"
+    )
     return ExitCode.DONE
+
+
+class Review:
+    """Shows the needs one after the other. Each one is shown once, unless its dismissal is taken back."""
+
+    def __init__(self, face: Face, client: Client, now: NowAnswer) -> None:
+        self._face, self._client, self._now = face, client, now
+        self._done: list[str] = []
+        self._undoable: list[Need] = []
+        self._shown = set[str]()
+
+    def run(self) -> list[str]:
+        """Return what was done, in order, until nothing is left or the user quits."""
+        while (need := next((one for one in self._now.needs if one.id not in self._shown), None)) is not None:
+            self._shown.add(need.id)
+            sys.stdout.write(self._draw(need))
+            if not self._decide(need):
+                break
+            self._now = self._client.get(NOW)
+        return self._done
+
+    def _draw(self, need: Need) -> str:
+        """Return the progress, then the thing whole, then the line that decides, above the keys."""
+        left = sum(one.id not in self._shown for one in self._now.needs)
+        place = f"{self._now.count - left} of {self._now.count}"
+        spent = "" if need.usd is None else f", {format_usd(need.usd)}"
+        ran = "" if need.agent_minutes is None else f", {need.agent_minutes:.0f} min of agents"
+        head = paint_text(f"--- {place}{ran}{spent} ---", "bold", sys.stdout)
+        row = format_row(need, self._now.as_of, find_columns())
+        return f"\n{head}\n{self._format_whole(need)}{row}\n"
+
+    def _format_whole(self, need: Need) -> str:
+        if need.item is not None:
+            shown = [safe_block(need.words), *(f"{one}\n" for one in list_choices(need.item["choices"]))]
+            has_more = need.approves not in ("", need.words)
+            return "".join([*shown, f"{escape_text(need.approves, '    ')}\n" if has_more else ""])
+        if need.run != need.id:
+            return f"{safe_block(need.words)}\n{escape_line(need.command)}\n"
+        shape = _looked_up(self._client, need.id)
+        change = _change(self._client, need.id) if shape["commit"] else ""
+        return f"{change}\n{safe_block(shape['answer'][:MOST_ANSWER])}{_format_details(shape)}"
+
+    def _decide(self, need: Need) -> bool:
+        """Ask until the user has decided or skipped; False: the user quits."""
+        keys = "  ".join([f"{act.key} {act.label.lower()}" for act in need.acts] + [MINE])
+        choices = len(need.item["choices"]) if need.item is not None else 0
+        keys = f"1-{choices} answer  {keys}" if choices else keys
+        while True:
+            key = _read_key(f"{keys}  > ")
+            sys.stdout.write(f"{key if key.isprintable() else ''}\n")
+            if key in ("q", "\x03", "\x04"):
+                return False
+            if key == "n":
+                return True
+            try:
+                if key == "d" and need.run:
+                    sys.stdout.write(f"\n{_change(self._client, need.run)}\n")
+                elif key == "z":
+                    self._undo()
+                elif self._act(need, key):
+                    return True
+            except PancodeError as error:
+                tell_error(error, as_json=False)
+
+    def _undo(self) -> None:
+        """Take back the newest dismissal; the need is shown again as the next one that is left."""
+        if not self._undoable:
+            sys.stdout.write("nothing to undo: only `e` can be taken back\n")
+            return
+        need = self._undoable.pop()
+        self._client.post(NEED_UNDO.at(need.id), {"by": find_user()})
+        self._shown.discard(need.id)
+        self._done.remove("done")
+        sys.stdout.write(f"{need.id}  is listed again\n")
+
+    def _act(self, need: Need, key: str) -> bool:
+        """Do what the key means for the need; False: it means nothing, or the user did not confirm."""
+        choices = need.item["choices"] if need.item is not None else []
+        answer = key if key.isdecimal() and 0 < int(key) <= len(choices) else ""
+        act = next((one for one in need.acts if one.key == ("a" if answer else key)), None)
+        if act is None:
+            return False
+        text = answer
+        if act.takes_text and not answer:
+            text = str(typer.prompt(escape_line(act.asks), default="", show_default=False)).strip()
+            if not text and act.name != "deny":
+                return False
+        elif act.asks and not act.takes_text and _read_key(f"{escape_line(act.asks)}  y/n > ") != "y":
+            sys.stdout.write("\n")
+            return False
+        body = {"by": find_user(), **act.body, **({"text": text} if act.takes_text else {})}
+        if act.name == "land":
+            report = landings.land_and_wait(self._face, self._client, need.id, {})
+            sys.stdout.write(landings.format_landing(report))
+            if report["status"] not in landings.FINE:
+                raise WorkspaceError(f"not landed: {report['status']}", why=str(report.get("why", "")))
+        else:
+            self._client.post(Route[object](f"POST {act.path}"), body, LAND_S)
+        self._undoable += [need] if act.is_undoable else []
+        self._done.append(_DID.get(act.name, act.name))
+        return True
+
+
+_DID = {
+    "answer": "answered",
+    "approve": "approved",
+    "approve_run": "approved",
+    "deny": "denied",
+    "follow": "sent to the agent",
+    "land": "landed",
+    "resolve": "sent to be resolved",
+    "retry": "retried",
+    "send_back": "sent back",
+}
 
 
 @verb("inbox drop", "last", "r-zd43pq r-k3m9xw")
@@ -69,8 +181,8 @@ def drop(
 ) -> None:
     """Remove failed runs and unwanted changes from everything that needs you.
 
-    A run that was lost, or that did not pass its gates, stays there until a user retries, continues, lands or
-    drops it. The change of a dropped run is stored: `pancode land` can still land it.
+    A run that failed stays there until a user retries, continues, lands or drops it. The change of a dropped
+    run is stored: `pancode land` can still land it.
     """
     client = face.client()
     done = [client.post(DROP.at(run), {"by": find_user()}) for run in runs]
@@ -99,22 +211,10 @@ def _looked_up(client: Client, run: str) -> ReviewedRun:
     return {**shape, "receipt_verdict": verdict}
 
 
-def _format_page(shape: ReviewedRun) -> str:
-    """Format the run for a pipe: without colors and without the change itself."""
-    files = escape_lines(f"  file       {name}" for name in shape["files_changed"])
-    return f"{_format_details(shape)}{files}  {format_landing(shape['run'], shape['outcome'])}\n\n"
-
-
 def _format_details(shape: ReviewedRun) -> str:
     lines = [f"  task       {escape_line(shape['task'])}", *gate_lines(shape), *report_lines(shape, 5)]
     lines.append(f"  receipt    {color_state(shape['receipt_verdict'])}\n")
     return format_summary(shape) + "\n".join(lines)
-
-
-def _draw_run(client: Client, shape: ReviewedRun, place: str) -> str:
-    answer = safe_block(shape["answer"][:MOST_ANSWER])
-    head = paint_text(f"--- {place} ---", "bold", sys.stdout)
-    return f"\n{head}\n{_change(client, shape['run'])}\n{answer}{_format_details(shape)}"
 
 
 def _change(client: Client, run: str) -> str:
@@ -125,45 +225,6 @@ def _change(client: Client, run: str) -> str:
     shown = color_diff(cut, sys.stdout) if can_draw(sys.stdout) else escape_output(cut, sys.stdout).decode()
     more = f"... {len(lines) - MOST_LINES} more lines: pancode diff {run}\n"
     return shown + (more if len(lines) > MOST_LINES else "")
-
-
-def _ask_action(face: Face, client: Client, run: str) -> str:
-    """Ask what to do with the run, again after an invalid key or failed landing. Return what was done."""
-    while True:
-        key = _read_key(f"{KEYS}  > ")
-        sys.stdout.write(f"{key if key.isprintable() else ''}\n")
-        try:
-            if outcome := _act(face, client, run, key.lower()):
-                return outcome
-        except PancodeError as error:
-            tell_error(error, as_json=False)
-
-
-def _act(face: Face, client: Client, run: str, key: str) -> str:
-    """Do what the key means and return what was done; empty if the user must still decide."""
-    match key:
-        case "q" | "\x03" | "\x04":
-            return "quit"
-        case "s":
-            return "skipped"
-        case "l":
-            report = landings.land_and_wait(face, client, run, {})
-            sys.stdout.write(landings.format_landing(report))
-            if report["status"] not in landings.FINE:
-                raise WorkspaceError(f"not landed: {report['status']}", why=str(report.get("why", "")))
-            return "landed"
-        case "r":
-            remark = str(typer.prompt("What should change?", default="", show_default=False)).strip()
-            if remark:
-                new = client.post(CONTINUE.at(run), {"by": find_user(), "text": remark})
-                sys.stdout.write(f"{new['run']}  continues from {run}\n")
-                return "sent back"
-        case "x":
-            sys.stdout.write(_format_dropped(client.post(DROP.at(run), {"by": find_user()})))
-            return "dropped"
-        case "d":
-            sys.stdout.write(f"\n{_change(client, run)}\n")
-    return ""
 
 
 def _read_key(question: str) -> str:

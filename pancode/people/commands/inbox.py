@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from textwrap import fill
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ from typer import Argument
 from pancode.config.commands import change_line
 from pancode.interfaces.cli import landings
 from pancode.interfaces.cli.follow import follow_new, wait_for_run
+from pancode.interfaces.cli.needs import find_columns, format_row
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import (
     Anyway,
@@ -28,7 +29,8 @@ from pancode.kernel.errors import ExitCode, RefusedError
 from pancode.kernel.formatting import escape_text
 from pancode.kernel.names import OWN_NAMES
 from pancode.people.answers import ANSWER, DENY, TELL, ToldAnswer
-from pancode.runs.answers import CONTINUE, INBOX, RUN, RunDetail
+from pancode.reports.answers import NOW, NowAnswer
+from pancode.runs.answers import CONTINUE, RUN, InboxShape, Need, RunDetail
 from pancode.runs.commands.named_runs import find_run
 
 AT_A_TURN = "at a turn of its agent"
@@ -77,47 +79,50 @@ _PLAN = "The plan digest in the inbox of a run that has not begun; the command f
 
 @verb("inbox ls", "pancode inbox", "--json")
 def inbox(face: Json) -> None:
-    """List everything that waits for a user: questions, oldest first, each with the command that answers it,
-    then results, proposed tools, nodes and costs."""
-    answer = face.get(INBOX)
-    face.show(answer, lambda: _format_list(answer["items"], answer["also"]))
+    """List everything that needs a user, in groups, each with its cost and the command for it: what asks you,
+    what failed, changes to land, pull requests and nodes."""
+    now = face.get(NOW)
+    costs = now.money["notes"]
+    report = {"count": now.count, "summary": now.summary, "groups": now.groups, "costs": costs}
+    lines = [f"  {one['run'] or ''} {escape_line(one['what'])}\n      {one['command']}\n" for one in costs]
+    words = "".join(["Costs to settle\n", *lines]) if costs else ""
+    face.show(report, lambda: (_format_needs(now, now.needs) + words) or "nothing waits for you\n")
 
 
 @verb("inbox show", "last", "r-zd43pq")
 def show(run: Run, face: Json) -> None:
     """Show everything about one run that waits for a user, with the last message of the run's agent."""
     client = face.client()
-    whole = client.get(RUN.at(find_run(client, run)))
-    answer = client.get(INBOX)
-    items = [one for one in answer["items"] if one["run"] == whole["run"]]
-    also = [one for one in answer["also"] if one["run"] == whole["run"]]
+    whole, now = client.get(RUN.at(find_run(client, run))), client.get(NOW)
+    needs = [one for one in now.needs if one.run == whole["run"]]
     line = f"\n{safe_block(whole['answer'])}" if whole["answer"] else ""
     line += escape_lines(f"told: {one['text']}" for one in whole["told"])
-    report = {"items": items, "also": also, "answer": whole["answer"], "told": whole["told"]}
-    face.show(report, lambda: _format_list(items, also) + line)
+    report = {"needs": needs, "answer": whole["answer"], "told": whole["told"]}
+    face.show(report, lambda: _format_needs(now, needs) + line)
 
 
-def _format_list(items: Sequence[Mapping[str, Any]], also: Sequence[Mapping[str, Any]]) -> str:
-    if not items and not also:
-        return "nothing waits for you\n"
-    text = "".join(map(_format_item, items)) + ("also:\n" if items and also else "")
-    for one in also:
-        run = f"{one['run']}  " if one["run"] else ""
-        task = f": {escape_line(one['task'])}" if one["task"] else ""
-        text += f"{run}{escape_line(one['what'])}{task}\n  {escape_line(one['command'])}\n"
-    return text
+def _format_needs(now: NowAnswer, needs: Sequence[Need]) -> str:
+    """Return these needs in their groups; a question and an approval are never cut."""
+    lines, columns = list[str](), find_columns()
+    for group in now.groups:
+        mine = [one for one in needs if one.group is group.group]
+        lines += [f"{group.title} ({len(mine)})\n"] if mine else []
+        for one in mine:
+            row = f"{format_row(one, now.as_of, columns)}\n      {escape_line(one.command)}\n"
+            lines.append(row if one.item is None else _format_item(one.item))
+    return "".join(lines)
 
 
-def _format_item(item: Mapping[str, Any]) -> str:
+def _format_item(item: InboxShape) -> str:
     head = f"{item['run']}  {item['kind']}  {short_time(item['since'])}{_format_words(item)}\n"
     choices = "".join(f"{line}\n" for line in list_choices(item["choices"]))
-    choices += _plan(item["plan"]) if item.get("plan") else ""
+    choices += _plan(item["plan"]) if item["plan"] else ""
     look = f"   review: pancode diff {item['run']}" if item["kind"] == "landing" else ""
     call = f"--call {item['call']} " if item["call"] else ""
     return f"{head}{choices}  {item['command']}   no: pancode deny {call}{item['run']}{look}\n"
 
 
-def _format_words(item: Mapping[str, Any]) -> str:
+def _format_words(item: InboxShape) -> str:
     """Return the item's text. A command has the deepest indent, so no other text can imitate it."""
     if item["call"]:
         return f"\n{escape_text(item['words'], '    ')}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pancode.budget.answers import CostRow
 from pancode.interfaces.cli.parameters import Face, find_user
 from pancode.interfaces.cli.terminal import escape_line, format_usd, short_time
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun, first_few, format_outcome
 from pancode.kernel.names import LAST
 from pancode.reports.answers import BRIEFING, LOOKED, REPORT, BriefShape
-from pancode.runs.answers import BriefLine
+from pancode.runs.answers import BriefLine, Need
 
 Costs = tuple[tuple[str, list[CostRow]], ...]
 """A title, and its rows."""
@@ -27,9 +28,9 @@ def show_brief(face: Face, since: str, markdown: bool) -> None:
         raise UsageError("--json and --markdown cannot be combined", fix="omit --json or --markdown")
     if since != LAST:
         report = face.get(REPORT, by=find_user(), since=since)
-        costs = {"by_day": report["by_day"], "by_repository": report["by_repository"]}
-        shown = (("By repository", report["by_repository"]), ("By day", report["by_day"]))
-        return face.show({**report["brief"], **costs}, lambda: _text(report["brief"], markdown, shown))
+        costs = {"by_day": report.by_day, "by_repository": report.by_repository}
+        shown = (("By repository", report.by_repository), ("By day", report.by_day))
+        return face.show({**to_json(report.brief), **costs}, lambda: _text(report.brief, markdown, shown))
     tell_brief(face, markdown)
     face.post(LOOKED)
     return None
@@ -41,26 +42,36 @@ def tell_brief(face: Face, markdown: bool = False) -> None:
 
 
 def _text(answer: BriefShape, markdown: bool, costs: Costs = ()) -> str:
-    ends = ", ".join(f"{count} {format_outcome(name)}" for name, count in sorted(answer["outcomes"].items()))
-    now = f"now {answer['running']} running, {answer['queued']} queued"
-    lines = _format_head(f"Since {short_time(answer['since'])}", markdown, 1)
+    ends = ", ".join(f"{count} {format_outcome(name)}" for name, count in sorted(answer.outcomes.items()))
+    now = f"now {answer.running} running, {answer.queued} queued"
+    lines = _format_head(f"Since {short_time(answer.since)}", markdown, 1)
     lines.append(f"{ends or 'nothing ran'}; {now}")
-    sections = {"Waits for you": answer["waits"], "Landed": answer["landed"], "Ran": join_stopped(answer)}
-    for title, found in {**sections, "Not started": answer["held"]}.items():
+    waits = [_line_of_need(one) for one in answer.waits]
+    sections = {
+        "Waits for you": [*waits, *answer.notes],
+        "Landed": answer.landed,
+        "Ran": join_stopped(answer),
+    }
+    for title, found in {**sections, "Not started": answer.held}.items():
         head = _format_head(title, markdown) if found else []
         lines += [*head, *(_format_line(one, markdown) for one in found)]
-    if answer["cost"]["runs"] or answer["cost"]["unknown_runs"]:
-        total: CostRow = {**answer["cost"], "key": "total"}
-        lines += _format_costs("Cost", [*answer["by_agent"], total], markdown)
+    if answer.cost["runs"] or answer.cost["unknown_runs"]:
+        total: CostRow = {**answer.cost, "key": "total"}
+        lines += _format_costs("Cost", [*answer.by_agent, total], markdown)
     for title, rows in costs:
         lines += _format_costs(title, rows, markdown) if rows else []
     return "".join(f"{line}\n" for line in lines)
 
 
+def _line_of_need(need: Need) -> BriefLine:
+    what = f"{need.state.replace('_', ' ')}: {need.headline}"
+    return {"run": need.run or need.id, "what": what, "task": need.title, "command": need.command}
+
+
 def join_stopped(answer: BriefShape) -> list[BriefLine]:
     """Return the ended runs that no other section shows; those that were stopped share one line."""
-    shown = {line["run"] for line in (*answer["waits"], *answer["landed"])}
-    rest = [line for line in answer["ran"] if line["run"] not in shown]
+    shown = {*(one.run for one in answer.waits), *(line["run"] for line in answer.landed)}
+    rest = [line for line in answer.ran if line["run"] not in shown]
     stopped = [line for line in rest if line.get("outcome") == "interrupted"]
     if len(stopped) < 2:
         return rest

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import dataclass
-from datetime import datetime
 from textwrap import wrap
 from typing import Annotated
 
 from pancode.budget.answers import BUDGET
 from pancode.fleet.answers import FLEET, FleetShape, NodeShape
+from pancode.interfaces.cli.needs import align_ends, format_age, format_row
 from pancode.interfaces.cli.parameters import Argument, Face, Json, find_user, option, verb
 from pancode.interfaces.cli.terminal import clip_columns, escape_line, format_usd, short_time
 from pancode.kernel.errors import UsageError
@@ -19,13 +19,11 @@ from pancode.kernel.formatting import (
     count_noun,
     format_gpus,
     format_outcome,
-    format_seconds,
     format_title,
-    format_to_do,
 )
-from pancode.reports.answers import BRIEFING, LOOKED, NOW, EndedShape, MoneyShape, NeedShape, NowAnswer
+from pancode.reports.answers import LOOKED, NOW, EndedShape, MoneyShape, NowAnswer
 from pancode.reports.commands.events import show_watched
-from pancode.runs.answers import INBOX, QUEUES
+from pancode.runs.answers import INBOX, QUEUES, NeedGroup
 
 MOST_LINES, WIDE = 24, 120
 PACE_S = (2.0, 2.0)
@@ -103,9 +101,9 @@ def show_screen(face: Face, watch: bool) -> None:
         if not face.as_json and face.format not in ("yaml", "name"):
             return {}
         answers = {"queues": client.get(QUEUES), "budget": client.get(BUDGET)}
-        mine = {"inbox": client.get(INBOX), "brief": client.get(BRIEFING, by=find_user())}
-        placed = (one for one in seen.now["waiting"] if one["status"] == "placed")
-        runs = [*seen.now["working"], *seen.now["chats"], *placed]
+        mine = {"inbox": client.get(INBOX)}
+        placed = (one for one in seen.now.waiting if one["status"] == "placed")
+        runs = [*seen.now.working, *seen.now.chats, *placed]
         return {"fleet": seen.fleet, "now": seen.now, "runs": runs, **answers, **mine}
 
     def words(seen: Seen) -> str:
@@ -130,14 +128,14 @@ def list_sections(seen: Seen, columns: int, most: tuple[int, int, int, int]) -> 
     items, runs, waiting, nodes = most
     up = sum(one["state"] in _UP for one in seen.fleet["nodes"])
     head = f"fleet {seen.fleet['coordinator']['fleet']}"
-    lines = [_align_ends(head, f"{up} of {len(seen.fleet['nodes'])} nodes up", columns)]
+    lines = [align_ends(head, f"{up} of {len(seen.fleet['nodes'])} nodes up", columns)]
     lines += [f"  {word}: {escape_line(why)}" for word, why in list_held(seen.fleet)]
     lines += list_needs(seen.now, columns, items)
     lines += list_running(seen, columns, runs)
     lines += list_waiting(seen.now, columns, waiting)
     lines += list_nodes(seen, columns, nodes)
-    ended = wrap(format_ended(seen.now["ended"]), columns, subsequent_indent="  ")
-    return [clip_columns(line, columns) for line in [*lines, *ended, format_money(seen.now["money"])]]
+    ended = wrap(format_ended(seen.now.ended), columns, subsequent_indent="  ")
+    return [clip_columns(line, columns) for line in [*lines, *ended, format_money(seen.now.money)]]
 
 
 def list_held(fleet: FleetShape) -> list[tuple[str, str]]:
@@ -148,79 +146,49 @@ def list_held(fleet: FleetShape) -> list[tuple[str, str]]:
     return [*found, *((one["what"], f"{one['why']}; {one['fix']}") for one in troubles)]
 
 
-def _align_ends(left: str, right: str, columns: int) -> str:
-    """Return one line with `left` at its beginning and `right` at its end."""
-    room = columns - len(right)
-    return f"{clip_columns(left, room - 2):<{room}}{right}"
-
-
 def _format_more(count: int, what: str, command: str, columns: int) -> list[str]:
-    return [_align_ends(f"  {count} {what}", command, columns)] if count > 0 else []
+    return [align_ends(f"  {count} {what}", command, columns)] if count > 0 else []
 
 
 def list_needs(now: NowAnswer, columns: int, most: int) -> list[str]:
-    needs, review = now["needs"], now["review"]
-    if not needs and not review["changes"]:
-        return ["NEEDS YOU nothing"]
-    lines = [f"NEEDS YOU {len(needs) + review['changes']}"]
-    for need in needs[:most]:
-        lines += format_need(need, columns, now["as_of"])
-    words = format_to_do(0, review["changes"], review["verified"])
-    changes = [_align_ends(f"  {words}", review["command"], columns)] if review["changes"] else []
-    return lines + changes + _format_more(len(needs[most:]), "more", "pancode inbox", columns)
-
-
-def format_need(need: NeedShape, columns: int, now: str) -> list[str]:
-    """Return the lines of an item that needs the user; for an approval, with the task that it approves."""
-    mark = "?" if need["kind"] == "question" else "!"
-    title = "" if need["kind"] == "question" or need["title"] in need["words"] else f"{need['title']}: "
-    words = f"  {mark} {need['run'] or '-'}  {escape_line(title + ' '.join(need['words'].split()))}"
-    age, command = _format_age(need["since"], now), escape_line(need["command"])
-    if columns >= WIDE:
-        return [_align_ends(words, f"{age:>7}  {command:<50}", columns)]
-    return [_align_ends(words, age, columns), f"      {command}"]
-
-
-def _format_age(since: str | None, now: str) -> str:
-    if since is None:
-        return "-"
-    lasted = datetime.fromisoformat(now) - datetime.fromisoformat(since)
-    return format_seconds(max(0, lasted.total_seconds()))
+    """Return the needs: of each group the first ones, and how many more there are."""
+    shown = [need for group in now.groups for need in group.needs[:most]]
+    rows = [format_row(need, now.as_of, columns) for need in shown]
+    head = f"NEEDS YOU {now.summary.partition(' need')[0] or 'nothing'}{now.summary[now.summary.find(':') :]}"
+    return [head, *rows, *_format_more(now.count - len(shown), "more", "pancode inbox", columns)]
 
 
 def list_running(seen: Seen, columns: int, most: int) -> list[str]:
     slots = [one["slots"] for one in seen.fleet["nodes"]]
     used, total = sum(one["used"] for one in slots), sum(one["total"] for one in slots)
-    running, chats = seen.now["working"], len(seen.now["chats"])
+    running, chats = seen.now.working, len(seen.now.chats)
     waits = f"; {count_noun(chats, 'chat')} waiting for your message" if chats else ""
     lines = [f"RUNNING {len(running)} (slots: {used} of {total}{waits})"]
     for one in running[:most]:
         model = f"  {one['runtime']:<8}{clip_columns(one['model'] or '-', 20):<20}" if columns >= WIDE else ""
         cells = f"{one['run']}  {one['node'] or '-':<10}  {one['agent']:<10}{model}"
-        age = f"{_format_age(one['started_at'], seen.now['as_of']):>6}"
+        age = f"{format_age(one['started_at'], seen.now.as_of):>6}"
         lines.append(f"  {cells}{age}  {cost_of(one):>7}  {escape_line(format_title(one['task']))}")
     return lines + _format_more(len(running) - most, "more", "pancode runs", columns)
 
 
 def list_waiting(now: NowAnswer, columns: int, most: int) -> list[str]:
-    if not now["waiting"]:
+    if not now.waiting:
         return []
-    lines = [f"WAITING {now['waiting_count']}"]
-    lines += [f"  {one['run']}  {escape_line(one['reason'])}" for one in now["waiting"][:most]]
-    return lines + _format_more(now["waiting_count"] - most, "more", "pancode runs --waiting", columns)
+    lines = [f"WAITING {now.waiting_count}"]
+    lines += [f"  {one['run']}  {escape_line(one['reason'])}" for one in now.waiting[:most]]
+    return lines + _format_more(now.waiting_count - most, "more", "pancode runs --waiting", columns)
 
 
 def list_nodes(seen: Seen, columns: int, most: int) -> list[str]:
-    nodes, trouble = seen.fleet["nodes"], seen.now["nodes"]
+    nodes = seen.fleet["nodes"]
     if not nodes:
-        return [_align_ends("NODES 0", "pancode node add NAME; for this computer: --local", columns)]
-    names = {one["node"] for one in trouble}
-    busy = sorted((one for one in nodes if one["name"] not in names), key=lambda one: -one["slots"]["used"])
-    problems = [(f"  {one['node']:<9} {escape_line(one['words'])}", one["command"]) for one in trouble]
-    rows = [_align_ends(words, command, columns) for words, command in problems]
-    rows += [format_node(one, columns) for one in busy]
-    more = _format_more(len(nodes) - most, "more", "pancode node ls", columns)
-    return [f"NODES {len(nodes)}", *rows[:most], *more]
+        return [align_ends("NODES 0", "pancode node add NAME; for this computer: --local", columns)]
+    needy = {need.node for need in seen.now.needs if need.group is NeedGroup.NODES}
+    rest = sorted((one for one in nodes if one["name"] not in needy), key=lambda one: -one["slots"]["used"])
+    rows = [format_node(one, columns) for one in rest[:most]]
+    more = _format_more(len(rest) - most, "more", "pancode node ls", columns)
+    return [f"NODES {len(nodes)}", *rows, *more]
 
 
 def format_node(node: NodeShape, columns: int) -> str:

@@ -11,7 +11,7 @@ from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Action, ActionKind, Balance, Node, Run, RunState
 from pancode.kernel.row_updates import edit_row
 from pancode.kernel.values import replace
-from pancode.runs.answers import BriefLine
+from pancode.runs.answers import Need, NeedGroup
 from pancode.runs.core import Core
 from pancode.runs.features import HeldThing, features_of
 from pancode.runs.restored.answers import AskedShape, HeldAnswer, ReleasedAnswer
@@ -109,10 +109,10 @@ def release(core: Core, start: Sequence[str], drop: Sequence[str], by: str, all_
     return {"started": started, "dropped": list(drop), "left": len(things) - len(started) - len(drop)}
 
 
-def list_inbox_items(core: Core, tx: Transaction) -> Iterator[BriefLine]:
-    """Yield one line while anything is held."""
+def list_needs(core: Core, tx: Transaction) -> Iterator[Need]:
+    """Yield one need while anything is held."""
     hold = read_hold(tx)
     things = [] if hold is None else _list_things(core, tx, hold)
     if things:
         what = f"the fleet was restored: {len(things)} pending things wait for your decision"
-        yield {"run": None, "what": what, "task": "", "command": "pancode fleet resume --held"}
+        yield Need("restored", NeedGroup.ASKS, "held", what, what, "pancode fleet resume --held", words=what)

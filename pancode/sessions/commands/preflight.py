@@ -16,7 +16,7 @@ from pancode.interfaces.cli.output import describe_caller, find_user
 from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ConfigError, PancodeError, UsageError
-from pancode.kernel.formatting import first_few, format_to_do, format_usd
+from pancode.kernel.formatting import first_few, format_usd
 from pancode.reports.answers import NOW
 from pancode.runs.answers import DryRunAnswer
 
@@ -157,9 +157,8 @@ def prepare_session(client: Client, body: Mapping[str, Any], note: Note) -> list
             raise
         plan = problem
     now, fleet = client.get(NOW, by=find_user()), client.get(FLEET)
-    waits = format_to_do(len(now["needs"]), now["review"]["changes"], now["review"]["verified"])
     models, budget = client.get(MODELS, cwd=find_folder())["models"], client.get(BUDGET)
-    return found_lines(Found(fleet, models, budget, waits, plan, str(body.get("preset", ""))))
+    return found_lines(Found(fleet, models, budget, now.summary, plan, str(body.get("preset", ""))))
 
 
 def bring_in(client: Client, note: Note) -> None:

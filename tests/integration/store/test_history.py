@@ -16,8 +16,9 @@ from pancode.fleet.fleet import list_nodes
 from pancode.kernel.records import Closed, Lease, LeaseState, RunState
 from pancode.kernel.values import replace
 from pancode.landing import queue
-from pancode.reports.brief import also_waits
-from pancode.runs.core import open_leases
+from pancode.reports.needs import list_needs
+from pancode.runs.answers import NeedGroup
+from pancode.runs.core import Core, open_leases
 from pancode.runs.views import must_have_no_next
 from pancode.store.ledger import SqlLedger
 from tests.contract.ended import ENDED
@@ -82,13 +83,15 @@ def _follow(counted: Counted) -> None:
         must_have_no_next(tx, a_run("r-00001", 1, Decimal(1)))
 
 
+def _changes(core: Core) -> list[str]:
+    return [one.id for one in list_needs(core) if one.group is NeedGroup.TO_LAND]
+
+
 def test_what_waits_costs_the_same_however_many_runs_have_ended(counted: Counted) -> None:
     core = counted.desk.core
     acts: dict[str, Callable[[], object]] = {
         "landable": lambda: queue.list_landable(core, "/p"),
-        "review": lambda: queue.to_review(core, "/p"),
-        "review of all": lambda: queue.to_review(core, None),
-        "inbox": lambda: also_waits(core, []),
+        "needs": lambda: list_needs(core),
         "nodes": lambda: list_nodes(core),
         "leases of a node": lambda: _leases(counted, node="n1"),
         "leases of a tag": lambda: _leases(counted, tag=counted.node.tag),
@@ -98,16 +101,15 @@ def test_what_waits_costs_the_same_however_many_runs_have_ended(counted: Counted
     counted.add(FEW // 2, "/other", landed=True)
     counted.add(2, "/p", landed=False)
     before = {name: counted.measure(act) for name, act in acts.items()}
-    assert len(queue.to_review(core, "/p")) == 2 and all(before.values())
+    assert len(_changes(core)) == 2 and all(before.values())
     counted.add(MANY, "/other", landed=True)
     counted.add(MANY, "/p", landed=True)
     after = {name: counted.measure(act) for name, act in acts.items()}
     grown = {name: (before[name], after[name]) for name in acts if after[name] > before[name] * 1.1 + 20}
     assert grown == {}
-    assert len(queue.to_review(core, "/p")) == 2, "they are found behind newer runs that have landed"
+    assert len(_changes(core)) == 2, "they are found behind newer runs that have landed"
 
 
 def test_of_many_undecided_changes_the_newest_are_listed(counted: Counted) -> None:
     counted.add(FEW, "/p", landed=False)
-    found = [run["run"] for run in queue.to_review(counted.desk.core, "/p")]
-    assert found == [f"r-{number:05}" for number in range(FEW // 2 + 1, FEW + 1)]
+    assert _changes(counted.desk.core) == [f"r-{number:05}" for number in range(FEW, 0, -1)][:500]

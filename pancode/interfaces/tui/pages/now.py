@@ -25,7 +25,6 @@ from pancode.kernel.formatting import (
     format_gpus,
     format_status,
     format_title,
-    format_to_do,
     format_usd,
     style_of,
 )
@@ -38,55 +37,58 @@ _MOST_SLOTS, _METER = 8, 20
 def draw_now(answers: Json, about: str, moment: PageMoment) -> Page:
     """The groups have a heading each. Away from the coordinator, what was at work is unknown."""
     now = answers["now"]
-    needs = [*(_need(one, moment) for one in now["needs"]), *_review(now["review"])]
     waiting = [_run(run, moment) for run in (*now["waiting"], *now["chats"])]
-    groups = [("Needs you", needs), ("Running", [_run(run, moment) for run in now["working"]])]
+    groups = [("Running", [_run(run, moment) for run in now["working"]])]
     groups += [("Waiting", waiting)]
     if moment.height >= _TALL:
         groups += [("Ended since you left", [_run(run, moment) for run in now["ended"]["runs"]])]
     if moment.height >= _TALLEST:
         groups += [("Money", [_scope(one) for one in answers["budget"]["scopes"] if one["ceiling_usd"]])]
     counts = {"Waiting": now["waiting_count"] + len(now["chats"])}
-    rows = tuple(
-        row
-        for name, found in groups
-        if found
-        for row in (_heading(name, counts.get(name, len(found))), *found)
+    rows = (
+        *_list_needs(now, moment),
+        *(
+            row
+            for name, found in groups
+            if found
+            for row in (_heading(name, counts.get(name, len(found))), *found)
+        ),
     )
     head = ("", "TASK", "WHAT", "NODE", "FOR", "COST")
     above = (*list_troubles(answers), *draw_nodes_in_short(answers, moment), draw_money(answers, moment))
     return Page(above, head, rows, (), "WHAT", "nothing runs and nothing waits")
 
 
-def _heading(name: str, count: int) -> PageRow:
-    style = "bold yellow" if name == "Needs you" else "bold"
+def _heading(name: str, count: int, style: str = "bold") -> PageRow:
     return PageRow(name, "heading", ("", name, "", "", "", str(count)), {"style": style})
 
 
+def draw_needs(answers: Json, about: str, moment: PageMoment) -> Page:
+    """Everything that needs the user, in its groups."""
+    rows = tuple(_list_needs(answers["now"], moment))
+    head = ("", "TASK", "WHAT", "NODE", "FOR", "COST")
+    return Page((), head, rows, ("NODE", "FOR"), "WHAT", "nothing waits for you")
+
+
+def _list_needs(now: Json, moment: PageMoment) -> Iterable[PageRow]:
+    for group in now["groups"]:
+        if group["count"]:
+            yield _heading(group["title"], group["count"], "bold yellow")
+            yield from (_need(one, moment) for one in group["needs"])
+
+
 def _need(need: Json, moment: PageMoment) -> PageRow:
-    """What needs the user: what is asked, and of an approval the task that it approves."""
-    item, words = need["item"], " ".join(need["words"].split())
+    """What needs the user, with the line that decides. Enter shows the question, or else the run."""
+    item = need["item"]
     kind = "item" if item is not None else "run" if need["run"] else "note"
-    place = PagePlace("item", item["id"]) if item is not None else PagePlace("run", need["run"] or "")
-    cells = (
-        need["kind"],
-        _title(need["title"], moment),
-        words,
-        need["node"] or "",
-        moment.ago(need["since"]),
-        "",
-    )
-    key = item["id"] if item is not None else f"{need['run']} {need['words']}"
-    return PageRow(key, kind, cells, item or need, place if kind != "note" else None)
-
-
-def _review(review: Json) -> list[PageRow]:
-    if not review["changes"]:
-        return []
-    words = format_to_do(0, review["changes"], review["verified"])
-    return [
-        PageRow("review", "note", ("to land", words, review["command"], "", "", ""), {}, PagePlace("inbox"))
-    ]
+    view = "node" if need["group"] == "nodes" and need["node"] else kind
+    place = PagePlace(view, item["id"] if item is not None else need["run"] or need["node"] or "")
+    cost = "" if need["usd"] is None else format_usd(need["usd"])
+    words = need["headline"] if need["run"] else f"{need['headline']}: {need['command']}"
+    cells = (need["state"].replace("_", " "), _title(need["title"], moment), words, need["node"] or "")
+    shape = item or {**need, "kind": need["state"]}
+    enters = place if view != "note" else None
+    return PageRow(need["id"], kind, (*cells, moment.ago(need["since"]), cost), shape, enters)
 
 
 def _run(run: Json, moment: PageMoment) -> PageRow:
@@ -135,7 +137,8 @@ def draw_money(answers: Json, moment: PageMoment) -> Line:
 
 def draw_nodes_in_short(answers: Json, moment: PageMoment) -> Iterable[Line]:
     """The nodes, two to a line: those in trouble, then those at work; of the idle ones only how many."""
-    nodes, trouble = answers["fleet"]["nodes"], {one["node"] for one in answers["now"]["nodes"]}
+    nodes, groups = answers["fleet"]["nodes"], answers["now"]["groups"]
+    trouble = {need["node"] for one in groups if one["group"] == "nodes" for need in one["needs"]}
     rank = sorted(
         nodes, key=lambda one: (one["state"] in HEARD, one["name"] not in trouble, -one["slots"]["used"])
     )

@@ -16,7 +16,7 @@ def draw_summary(answers: Json) -> Line:
         spans += _fleet(answers["fleet"])
     if "now" in answers:
         now = answers["now"]
-        count = len(now["needs"]) + now["review"]["changes"]
+        count = now["count"]
         spans += [(f"  {now['waiting_count']} waiting", ""), (f"  inbox {count}", "yellow" if count else "")]
         spans.append((f"  {format_today(now['money']['day'])}", "red" if now["money"]["over"] else ""))
     return tuple(spans)

@@ -14,12 +14,10 @@ from pancode.interfaces.tui.page import (
     make_line,
 )
 from pancode.kernel.formatting import (
-    clip_columns,
     cost_of,
     draw_glyph,
     escape_line,
     escape_text,
-    format_outcome,
     format_status,
     format_title,
     format_usd,
@@ -133,34 +131,6 @@ def draw_sessions(answers: Json, about: str, moment: PageMoment) -> Page:
 
 def _cost(session: Json) -> str:
     return cost_of({"usage": session["usage"], "outcome": session["interactive_runs"][-1]["outcome"]})
-
-
-def draw_inbox(answers: Json, about: str, moment: PageMoment) -> Page:
-    """What waits for the user, oldest first, each by its task."""
-    titles = {need["item"]["id"]: need["title"] for need in answers["now"]["needs"] if need["item"]}
-    rows = [
-        PageRow(
-            one["id"], "item",
-            (
-                one["kind"], clip_columns(escape_line(titles.get(one["id"], "")), _TITLE), one["words"],
-                " / ".join(one["choices"]), moment.ago(one["since"]), one["run"],
-            ),
-            one, PagePlace("item", one["id"]),
-        )
-        for one in answers["inbox"]["items"]
-    ]  # fmt: skip
-    rows += map(_also, answers["inbox"]["also"])
-    head = ("KIND", "TASK", "WORDS", "CHOICES", "FOR", "RUN")
-    return Page((), head, tuple(rows), ("RUN", "CHOICES", "FOR"), "WORDS", "nothing waits for you")
-
-
-def _also(one: Json) -> PageRow:
-    """Return the row of a result, tool or node, which is not a question. Enter shows its run, if any."""
-    kind, title = format_outcome(one.get("outcome") or "broken"), format_title(one["task"])
-    cells = (kind, clip_columns(escape_line(title), _TITLE), f"{one['what']}: {one['command']}", "-", "-")
-    enters = PagePlace("run", one["run"]) if one["run"] else None
-    row = (*cells, one["run"] or "-")
-    return PageRow(one["run"] or one["what"], "run" if one["run"] else "note", row, one, enters)
 
 
 def draw_item(answers: Json, about: str, moment: PageMoment) -> Page:

@@ -30,6 +30,9 @@ const OTHER = { status: "now", sessions: "chat", nodes: "machines", budget: "mon
 /** The places at the foot of a phone; More has the others. */
 const ON_PHONE = ["now", "inbox", "chat", "runs", "more"];
 
+/** How often a page with the focus says that the user is here; the coordinator ends a visit after 30 minutes without it. */
+const LOOK_MS = 600_000;
+
 function App() {
   const [, again] = useState(0);
   const [help, setHelp] = useState(false), [finds, find] = useState(false);
@@ -38,6 +41,12 @@ function App() {
   const where = useRoute();
   const name = OTHER[where.parts[0]] || where.parts[0] || "now";
   useReturn();
+  useEffect(() => {
+    const look = () => { if (session.token && document.hasFocus()) post("brief/looked").catch(() => {}); }; // a reader's token keeps no visits
+    look();
+    const timer = setInterval(look, LOOK_MS);
+    return () => clearInterval(timer);
+  }, []);
   useEffect(() => {
     const failed = ({ reason }) => { if (reason instanceof Error && reason.name !== "AbortError") tell(reason); };
     addEventListener("unhandledrejection", failed);
@@ -82,7 +91,7 @@ function Top({ name, help, find }) {
   const silent = useSilence();
   const fleet = useLive("fleet", undefined, (event) => event.kind === "node.state");
   const summary = useSummary(isInboxEvent);
-  const count = summary.data && summary.data.needs.length + summary.data.review.changes;
+  const count = summary.data?.count;
   const told = fleet.data?.coordinator;
   const pulse = html`<span class=${`pulse ${silent ? "ghost tone" : "ok"}`}>${silent ? `not heard for ${span(silent)}` : "live"}</span>`;
   const place = (path, words, letter) => html`<a href=${link([path])} title=${letter && `g ${letter}`} aria-current=${name === path ? "page" : undefined} class=${path === "more" ? "phone" : ON_PHONE.includes(path) ? "" : "desk"}>

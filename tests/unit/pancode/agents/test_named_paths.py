@@ -13,7 +13,7 @@ from tests.architecture.sources import ROOT
 MAKE_PROMPTS = (
     *("pancode/agents/prompts.py", "pancode/issues/model.py", "pancode/issues/plans.py"),
     *("pancode/issues/prd.py", "pancode/kernel/names.py", "pancode/landing/service.py"),
-    *("pancode/runs/review_rules.py", "pancode/memory/service.py", "pancode/memory/scout_rules.py"),
+    *("pancode/runs/whole_changes.py", "pancode/memory/service.py", "pancode/memory/scout_rules.py"),
     *(
         "pancode/workflows/step_work.py",
         "pancode/runs/admission/given_changes.py",

@@ -12,7 +12,7 @@ from pancode.kernel.records import EndedRun, Run
 from pancode.kernel.states import How
 from pancode.kernel.values import replace
 from pancode.landing import queue
-from pancode.reports.brief import make_brief
+from pancode.reports.needs import list_needs
 from pancode.runs.request import LandWay
 from pancode.workflows.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from tests.unit.pancode.landing.test_asked import COMMIT, GIT, Lander, LandingWorld
@@ -98,12 +98,9 @@ def test_of_a_workflow_the_last_change_is_offered_though_a_later_step_has_looked
             row, needs = tx.get(Run, run), (run,)
             assert row is not None
             tx.put(replace(row, workflow="w-1", step=run))
-    assert _green(world) == [second] == [row["run"] for row in queue.to_review(core, "/p")]
-    assert [row["run"] for row in make_brief(core, [], "ana", "2000-01-01")["waits"] if row["run"]] == [
-        second
-    ]
+    assert _green(world) == [second] == [one.id for one in list_needs(core) if one.run]
     elsewhere = _ended(world, project="/other")
-    assert [row["run"] for row in queue.to_review(core, None)] == [second, elsewhere], "of every repository"
+    assert {one.id for one in list_needs(core) if one.run} == {second, elsewhere}, "of every repository"
 
 
 def test_what_was_retried_is_not_to_review_as_the_brief_says() -> None:
@@ -114,5 +111,4 @@ def test_what_was_retried_is_not_to_review_as_the_brief_says() -> None:
         assert row is not None
         tx.put(replace(row, retry_of=first))
     core = world.coordinator.core
-    assert [row["run"] for row in queue.to_review(core, "/p")] == [second]
-    assert [line["run"] for line in make_brief(core, [], "ana", "2000-01-01")["waits"]] == [second]
+    assert [one.id for one in list_needs(core) if one.run] == [second]

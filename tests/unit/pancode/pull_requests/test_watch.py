@@ -91,8 +91,8 @@ class Shop:
 
     def lines(self) -> list[str]:
         """What the inbox says of pull requests."""
-        also = self.world.http.get("/v1/inbox").json()["also"]
-        return [one["what"] for one in also if "pull request" in one["what"]]
+        groups = {one["group"]: one["needs"] for one in self.world.http.get("/v1/now").json()["groups"]}
+        return [f"{one['title'].split()[0]}: {one['headline']}" for one in groups["pulls"]]
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_failed_check_goes_to_the_inbox_and_by_a_word_to_the_agent_and_its_res
     shop.opens()
     shop.forge.check("failed")
     shop.look()
-    assert shop.lines() == ["pull request #7: check ci failed: https://git.example.org/ci"]
+    assert shop.lines() == ["#7: check ci failed: https://git.example.org/ci"]
     (told,) = [one for one in shop.world.context.rows(FeedEvent) if one.kind is EventKind.INBOX_ITEM]
     assert told.data["kind"] == "pull request" and "--follow" in told.data["command"]
     assert shop.work.sent == [], "nobody said that it is followed"
@@ -133,9 +133,7 @@ def test_a_failed_check_goes_to_the_inbox_and_by_a_word_to_the_agent_and_its_res
     shop.forge.check("passed")
     shop.forge.tell("ana", "", "approved")
     shop.look()
-    assert shop.items() == [PullItemKind.READY] and shop.lines() == [
-        "pull request #7: approved, all checks passed"
-    ]
+    assert shop.items() == [PullItemKind.READY] and shop.lines() == ["#7: approved, all checks passed"]
     assert shop.forge.merges == [], "the project does not say so"
     shop.forge.state = replace(shop.forge.state, status=PullStatus.MERGED)
     shop.look()
@@ -163,7 +161,7 @@ def test_a_word_ends_the_round_under_way_and_nothing_is_pushed(shop: Shop) -> No
     assert shop.lines() == [] and len(shop.work.sent) == 1
     assert not [one for one in shop.world.context.rows(FeedEvent) if one.kind is EventKind.INBOX_ITEM]
     shop.says(follow=False)
-    assert shop.lines() == ["pull request #7: check ci failed: https://git.example.org/ci"]
+    assert shop.lines() == ["#7: check ci failed: https://git.example.org/ci"]
     shop.ends(f"{shop.run}-1")
     shop.lands(f"{shop.run}-1")
     shop.look()
@@ -324,7 +322,7 @@ def test_what_admission_refuses_is_asked_again_later(shop: Shop) -> None:
     shop.forge.check("failed")
     shop.work.fails = RefusedError("the budget is spent", why="$5 of $5", fix="pancode budget")
     assert "the budget is spent" in shop.look().trouble and shop.pull.mark
-    assert shop.lines() == ["pull request #7: check ci failed: https://git.example.org/ci"]
+    assert shop.lines() == ["#7: check ci failed: https://git.example.org/ci"]
     assert "the budget is spent" in shop.look().trouble, "also while the forge answers"
     shop.work.fails = None
     shop.look(REFUSED_S - 3 * LOOK_S)
@@ -419,7 +417,7 @@ def test_a_merge_that_the_forge_refuses_is_an_item_and_repeated_rarely(tmp_path:
     shop.look()
     assert shop.forge.merges == ["a" * 40] and not shop.pull.ended
     assert shop.items().count(PullItemKind.MERGE) == 1
-    assert "pull request #7: the forge did not merge it" in shop.lines()
+    assert "#7: the forge did not merge it" in shop.lines()
     assert "HTTP 405" in items_of(shop.pull)[-1].text
     shop.look(REFUSED_S)
     assert shop.forge.merges == ["a" * 40] * 2, "it may have been too early"
@@ -502,7 +500,7 @@ def test_a_message_that_no_run_takes_is_a_failed_round(shop: Shop) -> None:
     )
     shop.look()
     assert "cannot take messages" in items_of(shop.pull)[-1].text and shop.pull.mark == ""
-    assert FEATURE.brief
+    assert FEATURE.needs_user
 
 
 def followed_by_token(shop: Shop, **token: Any) -> None:

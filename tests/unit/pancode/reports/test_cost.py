@@ -187,7 +187,7 @@ def test_all_attempts_count_wherever_the_cost_of_a_run_is_told(coordinator: Desk
     assert worker["usd"] == "0.4" == query.get_run_shape(core, "r-0001")["usage"]["cost_usd"]
     assert query.get_run_shape(core, "r-0001")["usage"]["input_tokens"] == 14
     assert record["unknown_runs"] == 0
-    assert "$0.40" in make_brief(core, [], "ana", "2000-01-01")["ran"][0]["what"]
+    assert "$0.40" in make_brief(core, "ana", "2000-01-01").ran[0]["what"]
 
 
 def test_a_cost_that_a_user_has_settled_is_unknown_nowhere(coordinator: Desk) -> None:
@@ -198,7 +198,7 @@ def test_a_cost_that_a_user_has_settled_is_unknown_nowhere(coordinator: Desk) ->
     (worker,) = list_workers(core)
     (record,) = track_records(core, None, True, 10)
     assert (worker["usd"], worker["unknown_runs"], record["unknown_runs"]) == ("0.3", 0, 0)
-    assert "$0.30" in make_brief(core, [], "ana", "2000-01-01")["ran"][0]["what"]
+    assert "$0.30" in make_brief(core, "ana", "2000-01-01").ran[0]["what"]
 
 
 def test_since_falls_between_the_attempts_of_a_run(coordinator: Desk) -> None:

@@ -11,7 +11,6 @@ import pytest
 from pancode.kernel.records import BookEntry, EndedRun, Run
 from pancode.reports.brief import FIRST_MS, make_brief, make_report
 from pancode.reports.cost_report import report_cost
-from pancode.runs.inbox_answers import list_inbox
 from pancode.runs.lists import since_ms
 from tests.unit.pancode.reports.test_cost import play
 from tests.unit.pancode.runs.test_pass_cost import CountedDesk
@@ -47,8 +46,8 @@ def read(desk: CountedDesk) -> dict[str, Counter[str]]:
     core = desk.core
     for name, ask in {
         "cost": lambda: report_cost(core, "agent", since_ms(core, None), 20),
-        "brief": lambda: make_brief(core, list_inbox(core), "ana", None),
-        "report": lambda: make_report(core, list_inbox(core), "ana", "24h"),
+        "brief": lambda: make_brief(core, "ana", None),
+        "report": lambda: make_report(core, "ana", "24h"),
     }.items():
         desk.counted.rows.clear()
         ask()
@@ -62,9 +61,9 @@ def test_they_read_no_more_of_a_long_history_than_of_a_short_one(desk: CountedDe
     grow(desk, 200)
     many = read(desk)
     assert many == few
-    told = make_report(desk.core, [], "ana", f"{FIRST_MS // 3_600_000}h")
-    assert told["brief"]["outcomes"] == {"done": 202}, "all of them are counted"
-    assert told["brief"]["cost"]["unknown_runs"] == 1
+    told = make_report(desk.core, "ana", f"{FIRST_MS // 3_600_000}h")
+    assert told.brief.outcomes == {"done": 202}, "all of them are counted"
+    assert told.brief.cost["unknown_runs"] == 1
 
 
 def test_a_report_adds_the_ended_runs_up_once_and_reads_no_entry(desk: CountedDesk) -> None:
@@ -72,7 +71,8 @@ def test_a_report_adds_the_ended_runs_up_once_and_reads_no_entry(desk: CountedDe
     rows = read(desk)["report"]
     assert rows["BookEntry"] <= 10  # of the runs that are shown one by one
     assert (rows["sums of EndedRun"], rows["sums of BookEntry"]) == (1, 1)
-    days, repositories = (make_report(desk.core, [], "ana", "24h")[by] for by in ("by_day", "by_repository"))
+    told = make_report(desk.core, "ana", "24h")
+    days, repositories = told.by_day, told.by_repository
     assert [row["runs"] for row in days] == [12]
     assert {row["key"]: (row["runs"], row["usd"]) for row in repositories} == {
         "/home/ana/shop": (11, "2.2"),

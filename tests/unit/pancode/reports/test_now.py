@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from pancode.kernel.formatting import format_title, format_to_do
+from pancode.kernel.formatting import format_title
+from pancode.reports.needs import list_troubles
 from pancode.reports.now import Snapshot, arrange_now
+from pancode.runs.answers import Need, NeedGroup
 
 AT, LATER = "2026-11-28T09:00:00.000Z", "2026-11-28T09:04:00.000Z"
 
@@ -25,36 +26,14 @@ def run(name: str, status: str, task: str = "mend it", **more: Any) -> Any:
     return {**facts, "usage": {"cost_usd": "0.12"}, "verification": None, "reason": "for a slot", **more}
 
 
-def item(name: str, kind: str, **more: Any) -> Any:
-    facts = {
-        "id": f"i-{name}",
-        "run": name,
-        "kind": kind,
-        "since": AT,
-        "words": "keep the column?\nor rename it",
-    }
-    return {
-        **facts,
-        "choices": [],
-        "command": "pancode x",
-        "yes": [],
-        "call": None,
-        "whole": "",
-        "title": "mend it",
-        "plan": None,
-        **more,
-    }
-
-
-def review(name: str) -> Any:
-    what = "has a change that is not landed"
-    return {"run": name, "what": what, "task": "", "command": f"pancode land {name}", "kind": "review"}
+def need(name: str, group: NeedGroup, state: str, **more: Any) -> Need:
+    facts: dict[str, Any] = {"title": "mend it", "headline": "keep the column?", "command": "pancode x"}
+    return Need(name, group, state, **{**facts, "since": AT, "run": name, "usd": "0.12", **more})
 
 
 def snapshot(count: int, *nodes: Any, **more: Any) -> Snapshot:
     """A fleet with so many of everything."""
     numbers = range(count)
-    trusts: Mapping[int, Any] = {0: {"state": "partly"}}
     day = {
         "scope": "day:2026-11-28",
         "spent_usd": "2.92",
@@ -65,16 +44,17 @@ def snapshot(count: int, *nodes: Any, **more: Any) -> Snapshot:
     active = [run(f"r-{n}", "running", "mend it " * 30) for n in numbers]
     budget: Any = {"scopes": [{**day, "unknown_runs": 1}]}
     facts: dict[str, Any] = {
-        "items": [item(f"r-q{n}", "question") for n in numbers],
-        "also": [review(f"r-l{n}") for n in numbers],
-        "known": {f"r-l{n}": run(f"r-l{n}", "to_land", verification=trusts.get(n)) for n in numbers},
+        "needs": [
+            *(need(f"r-q{n}", NeedGroup.ASKS, "question") for n in numbers),
+            *(need(f"r-l{n}", NeedGroup.TO_LAND, "to_land") for n in numbers),
+            *list_troubles(nodes, {}),
+        ],
+        "notes": [],
         "runs": [*active, run("r-chat", "waiting_for_you"), *(run(f"r-w{n}", "waiting") for n in numbers)],
         "unlisted": 0,
         "ended": [],
         "ends": {"done": 2, "verify_failed": 1},
         "landed": 1,
-        "nodes": [*(node(f"n{n}") for n in numbers), *nodes],
-        "sick": {},
     }
     return Snapshot(now=LATER, since=AT, budget=budget, **{**facts, **more})
 
@@ -93,74 +73,39 @@ def test_a_run_stands_in_one_place_and_a_chat_that_waits_is_not_at_work() -> Non
             ],
         )
     )
-    names = {name: [one["run"] for one in now[name]] for name in ("needs", "working", "waiting", "chats")}
-    assert names == {"needs": ["r-q0"], "working": ["r-1", "r-4"], "waiting": ["r-2"], "chats": ["r-3"]}
+    lists = {"working": now.working, "waiting": now.waiting, "chats": now.chats}
+    names = {name: [one["run"] for one in runs] for name, runs in lists.items()}
+    assert names == {"working": ["r-1", "r-4"], "waiting": ["r-2"], "chats": ["r-3"]}
+    assert [one.run for one in now.needs] == ["r-q0", "r-l0"]
 
 
 def test_waiting_runs_that_are_not_listed_count() -> None:
-    assert arrange_now(snapshot(3, unlisted=400))["waiting_count"] == 403
+    assert arrange_now(snapshot(3, unlisted=400)).waiting_count == 403
 
 
-def test_questions_stand_before_approvals_and_those_before_what_is_broken() -> None:
-    broken = {
-        "run": "r-3",
-        "what": "did not pass its gates",
-        "task": "# Sort it",
-        "command": "pancode runs show r-3",
-    }
-    stuck = {
-        "run": None,
-        "what": "the fleet is paused",
-        "task": "",
-        "command": "pancode fleet resume --queue",
-    }
-    plan = {"task": "#!/bin/sh\n# Drop the old tables\nrm -rf data", "digest": "d"}
-    dispatch = item("r-1", "dispatch", plan=plan, title="Drop the old tables")
-    items = [dispatch, item("r-2", "call", words="rm -rf build   (rule)", title="Tidy")]
-    known = {
-        "r-2": run("r-2", "running", "Tidy"),
-        "r-3": run("r-3", "gate_failed", "# Sort it\nx", outcome="verify_failed"),
-    }
-    needs = arrange_now(snapshot(0, items=items, also=[broken, stuck], known=known))["needs"]
-    assert [(one["kind"], one["title"]) for one in needs] == [
-        ("call", "Tidy"), ("dispatch", "Drop the old tables"), ("gate_failed", "Sort it"),
-        ("broken", "the fleet is paused"),
-    ]  # fmt: skip
-    assert needs[0]["approves"] == "rm -rf build   (rule)"
-    assert needs[1]["approves"] == plan["task"], "all that a yes approves"
-    assert [one["item"] is not None for one in needs] == [True, True, False, False]
+def test_questions_stand_before_approvals_and_the_newest_failure_first() -> None:
+    needs = [
+        need("i-1", NeedGroup.ASKS, "dispatch", since=AT),
+        need("i-2", NeedGroup.ASKS, "question", since=LATER),
+        need("r-1", NeedGroup.FAILED, "error", since=AT),
+        need("r-2", NeedGroup.FAILED, "timeout", since=LATER),
+        *list_troubles([node("n0"), node("attic", state="lost")], {"n0": "dirty"}),
+    ]
+    now = arrange_now(snapshot(0, needs=needs))
+    assert [one.id for one in now.needs] == ["i-2", "i-1", "r-2", "r-1", "node:n0", "node:attic"]
+    assert [(one.node, one.headline) for one in now.groups[-1].needs] == [
+        ("n0", "dirty"),
+        ("attic", "is lost"),
+    ]
+    assert [one.count for one in now.groups] == [2, 2, 0, 0, 2] and now.count == 6
+    assert now.summary == "6 need you: 2 asking, 2 failed, 2 of nodes"
+    assert arrange_now(snapshot(0)).summary == ""
 
 
-def test_reviews_are_one_line_and_money_and_nodes_have_their_own_places() -> None:
-    money = {
-        "run": "r-9",
-        "what": "disputed",
-        "task": "",
-        "command": "pancode budget settle",
-        "kind": "money",
-    }
-    sick = {"run": None, "what": "n0: dirty", "task": "", "command": "pancode node show n0", "kind": "node"}
-    there = snapshot(3, node("attic", state="lost"), sick={"n0": "dirty"})
-    now = arrange_now(
-        snapshot(3, node("attic", state="lost"), sick={"n0": "dirty"}, also=[*there.also, money, sick])
-    )
-    assert now["review"] == {"changes": 3, "verified": 1, "command": "pancode inbox review"}
-    assert [(one["node"], one["words"]) for one in now["nodes"]] == [("n0", "dirty"), ("attic", "is lost")]
-    assert [one["what"] for one in now["money"]["notes"]] == ["disputed"] and len(now["needs"]) == 3
-    assert now["ended"]["states"] == {"done": 2, "gate_failed": 1, "landed": 1} and now["ended"]["count"] == 3
-
-
-@pytest.mark.parametrize(
-    ("counts", "told"),
-    [
-        ((0, 0, 0), ""),
-        ((1, 0, 0), "1 thing needs you"),
-        ((0, 1, 0), "1 change to review"),
-        ((2, 15, 13), "2 things need you, 15 changes to review, 13 verified"),
-    ],
-)
-def test_what_there_is_to_do_is_one_line(counts: tuple[int, int, int], told: str) -> None:
-    assert format_to_do(*counts) == told
+def test_what_has_ended_is_counted_by_state() -> None:
+    ended = arrange_now(snapshot(1, ended=[run("r-q0", "done"), run("r-9", "done")])).ended
+    assert ended["states"] == {"done": 2, "gate_failed": 1, "landed": 1} and ended["count"] == 3
+    assert [one["run"] for one in ended["runs"]] == ["r-9"], "what needs the user is listed once"
 
 
 @pytest.mark.parametrize(

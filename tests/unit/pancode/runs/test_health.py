@@ -14,8 +14,9 @@ from node_agent.wire.node import RuntimeFact, Signs
 from pancode.config.fleet_settings import pause_queue
 from pancode.fleet.health import get_health
 from pancode.kernel.records import Decision, EventKind, FeedEvent, Run, Setting, StoredMessage
-from pancode.reports.brief import also_waits
+from pancode.reports.needs import list_needs
 from pancode.reports.timeline import explain_run
+from pancode.runs.answers import Need
 from pancode.runs.life.health import HEALTH
 from pancode.runs.occasions import RUN_WAITS, occasion_of
 from pancode.runs.placement.breakers import EndedTry
@@ -60,23 +61,28 @@ def told(desk: Desk) -> list[tuple[str, str]]:
     return [(one.verdict, one.what) for one in lines]
 
 
+def asked_about(desk: Desk) -> list[Need]:
+    """Return what needs a user, without the node, whose clock the test moves."""
+    return [one for one in list_needs(desk.core, []) if one.node is None]
+
+
 def test_a_quiet_agent_is_warned_of_told_once_and_asked_about(desk: Desk) -> None:
     node, job = at_work(desk)
     who = job.identity
     quiet_for(desk, node, who, 14)
-    assert told(desk) == [] and not also_waits(desk.core, [])
+    assert told(desk) == [] and not asked_about(desk)
     quiet_for(desk, node, who, 15)
     assert told(desk) == [("quiet", "no sign of life for 15 min")]
     (said,) = [one.body for one in node.controls() if isinstance(one.body, UserMessage)]
     assert "PanCode says this, and no user" in said.text and "15 min" in said.text
     for minutes in range(16, 30):
         quiet_for(desk, node, who, minutes, 60_000)
-    assert len(told(desk)) == 1 and not also_waits(desk.core, [])
+    assert len(told(desk)) == 1 and not asked_about(desk)
     quiet_for(desk, node, who, 30)
     assert [state for state, _ in told(desk)] == ["quiet", "stuck"]
-    (asks,) = also_waits(desk.core, [])
-    assert (asks["run"], asks["command"]) == ("r-0001", "pancode runs stop r-0001")
-    assert asks["what"].startswith("is builder stuck? no output for 30 min")
+    (asks,) = asked_about(desk)
+    assert (asks.run, asks.command) == ("r-0001", "pancode runs stop r-0001")
+    assert asks.headline.startswith("is builder stuck? no output for 30 min")
     assert len(desk.rows(StoredMessage, run="r-0001")) == 1, "words are said once"
     assert desk.row(Run, "r-0001").outcome is None, "nothing is stopped by itself"
     events = [one for one in desk.rows(FeedEvent) if one.kind is EventKind.RUN_HEALTH]
@@ -109,7 +115,7 @@ def test_it_is_in_the_story_and_the_table_and_goes_with_its_end(desk: Desk) -> N
     node.deliver(job)
     desk.turn()
     assert get_health(desk.core)["well"] and get_health(desk.core)["agents"] == []
-    assert not [one for one in also_waits(desk.core, []) if "stuck" in one["what"]]
+    assert not [one for one in asked_about(desk) if "stuck" in one.headline]
 
 
 def test_a_restart_of_the_coordinator_repeats_neither_warning_nor_words(desk: Desk) -> None:
@@ -170,8 +176,8 @@ def test_several_failures_within_a_minute_pause_the_fleet_once_and_ask(desk: Des
     fail(desk, ("scribe", "n1", broken))
     look(desk, 10_000)
     assert "mason, n3, scribe" in desk.row(Setting, "paused").value
-    (asks,) = also_waits(desk.core, [])
-    assert asks["command"] == "pancode fleet resume --queue" and "3 agents or nodes failed" in asks["what"]
+    (asks,) = asked_about(desk)
+    assert asks.command == "pancode fleet resume --queue" and "3 agents or nodes failed" in asks.headline
     (event,) = [one for one in desk.rows(FeedEvent) if one.kind is EventKind.FLEET_PAUSED]
     assert occasion_of(event) == RUN_WAITS
     pause_queue(desk.core, None, None, "ana")

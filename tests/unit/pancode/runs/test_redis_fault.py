@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pancode.kernel.errors import UnavailableError
-from pancode.reports.brief import also_waits
+from pancode.reports.needs import list_needs
 from pancode.reports.timeline import explain_run
 from pancode.runs.reconcile import run_pass
 from pancode.runs.views import get_run_shape
@@ -31,6 +31,8 @@ def test_it_is_named_at_the_run_by_why_and_in_the_inbox_until_it_is_over(
             run_pass(core)
     assert WORDS in get_run_shape(core, "r-0001")["reason"]
     assert f"{WORDS} (push_jobs: MOVED); fix: set redis.url" in explain_run(core, "r-0001")["now"]
-    assert any(WORDS in line["what"] for line in also_waits(core, []))
+    assert any(WORDS in line.title for line in list_needs(core, []))
     run_pass(core)
-    assert WORDS not in get_run_shape(core, "r-0001")["reason"] and not also_waits(core, [])
+    assert WORDS not in get_run_shape(core, "r-0001")["reason"] and "redis" not in {
+        one.id for one in list_needs(core, [])
+    }

@@ -18,8 +18,8 @@ from pancode.fleet import inventory
 from pancode.kernel.names import FLEET
 from pancode.kernel.records import Action, ActionKind, Run, SessionRow, StoredMessage
 from pancode.kernel.values import replace
-from pancode.landing.queue import list_landable, to_review
-from pancode.reports.brief import also_waits
+from pancode.landing.queue import list_landable
+from pancode.reports.needs import list_needs
 from pancode.sessions import child_updates
 from pancode.sessions.child_updates import MOST_IN_A_ROW, Tidings
 from pancode.sessions.service import GoingOn
@@ -109,7 +109,7 @@ def test_one_word_tells_of_all_that_ended_in_a_turn_and_names_what_waits(world: 
     )
     assert (
         f"- {first} (builder): done, $0.01, 1 changed file; it waits for a user: "
-        f"has a change that is not landed: pancode land {first}"
+        f"to land: pancode land {first}"
     ) in lines
     assert any(line.startswith(f"- {second} (builder): error, ") for line in lines)
     assert "rm -rf" not in told, "what its agents said is material, and not in it"
@@ -184,10 +184,8 @@ def test_a_workflow_that_failed_is_not_told_as_done(world: ListenerWorld) -> Non
     panos.ends_turn(1)
     (word,) = panos.look()
     assert "workflow w-1 (review-loop): failed, not done: review: no verdict" in word
-    assert "has the change of w-1, which failed" in word
-    (line,) = (one for one in also_waits(world.context.core, []) if one["run"] == name)
-    assert line["command"] == "pancode workflow show w-1" and "no verdict" in line["what"]
-    assert [run["run"] for run in to_review(world.context.core, None)] == [name]
+    (line,) = (one for one in list_needs(world.context.core, []) if one.id == "w-1")
+    assert line.command == "pancode workflow show w-1" and "no verdict" in line.headline
     assert list_landable(world.context.core, "/p") == [], "only a user decides on it"
 
 

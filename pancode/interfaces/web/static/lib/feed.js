@@ -4,7 +4,6 @@ import { ask, session } from "./api.js";
 
 const SILENT_MS = 15_000; // the coordinator says something each 10 s
 const WAITS = [300, 1000, 2000, 5000];
-const SEEN = "pancode-seen";
 
 /** Follows a stream. `begin(signal)` asks for it, `take` gets each {event, id, data}, `line` whether it is open, `failed` a problem. */
 export function follow(begin, take, line, failed) {
@@ -94,13 +93,7 @@ export function begin() {
 function take({ event, id, data }) {
   if (id) last = id;
   if (event === "reset") return spread({ kind: "reset" });
-  localStorage.setItem(SEEN, JSON.stringify({ number: data.number, at: data.at }));
   spread(data);
 }
 
 function spread(event) { for (const fn of [...listeners]) fn(event); }
-
-/** The last event that this browser had seen before now: {number, at}, or null. */
-export function seenBefore() {
-  try { return JSON.parse(localStorage.getItem(SEEN)); } catch { return null; }
-}

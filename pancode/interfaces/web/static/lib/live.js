@@ -4,7 +4,7 @@ import { h } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import htm from "htm";
 import { get, withQuery } from "./api.js";
-import { listen, seenBefore, silence, watchLine } from "./feed.js";
+import { listen, silence, watchLine } from "./feed.js";
 import { pieced, visible } from "./words.js";
 
 /** Elements that hold text alone; and attributes that a user hears or reads. */
@@ -74,12 +74,10 @@ export function useLive(path, query, fits = () => true) {
   return { ...state, again: () => again.current() };
 }
 
-/** When this browser last left the console: {at}, or null. */
-export const left = seenBefore();
 /** The coordinator's answer to what a user sees first, shared by all parts of the page that show some of it. */
-export const useSummary = (fits) => useLive("now", { since: left?.at }, fits);
+export const useSummary = (fits) => useLive("now", undefined, fits);
 /** Whether an event may change what waits for the user. */
-export const isInboxEvent = (event) => /^inbox|^run.(ended|landing)/.test(event.kind);
+export const isInboxEvent = (event) => /^(inbox|node)|^run.(ended|landing)/.test(event.kind) || (event.kind === "audit" && ["people", "land"].includes(event.data?.domain));
 
 const ticking = new Set();
 setInterval(() => { if (!document.hidden) for (const fn of [...ticking]) fn(Date.now()); }, 1000);

@@ -3,12 +3,12 @@
 import { strip } from "../lib/lines.js";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { at, get } from "../lib/api.js";
-import { left, html, link, useLive, useNow, useSummary } from "../lib/live.js";
+import { html, link, useLive, useNow, useSummary } from "../lib/live.js";
 import { Act, Ago, Badge, Bar, Cost, Empty, Glyph, Page, Panel, Prose, Row, Unknown, Unpriced, Warning } from "../lib/parts.js";
 import { called, counted, many, reasonOf, span, stateOf, title, tokens, took, unheard, usd } from "../lib/words.js";
-import { Decide, entryOf, hrefOf, Notes, Troubles, whyItem } from "./inbox.js";
+import { Decide, NeedRow, needsOf, Notes } from "./inbox.js";
 
-const MOST_NEEDS = 3, MOST = 40, USED_MS = 15000;
+const MOST_NEEDS = 9, MOST_WHOLE = 2, MOST = 40, USED_MS = 15000;
 
 export function Now() {
   const used = useRef(0);
@@ -18,30 +18,24 @@ export function Now() {
     used.current = Date.now();
     return true;
   });
-  const now = live.data, count = now?.needs.length;
+  const now = live.data, count = now?.count;
   return html`<${Page} title="Now" tone=${count ? "warn" : ""} tab=${count ? `(${count}) Now` : "Now"} lives=${[live]}>${now && html`<div class="two"><div class="stack">
-      <${Needs} needs=${now.needs} review=${now.review} /><${Running} now=${now} /></div>
-    <div class="stack"><${Troubles} nodes=${now.nodes} /><${Ended} ended=${now.ended} /><${Money} money=${now.money} /></div></div>`}<//>`;
+      <${Needs} now=${now} /><${Running} now=${now} /></div>
+    <div class="stack"><${Ended} ended=${now.ended} /><${Money} money=${now.money} /></div></div>`}<//>`;
 }
 
-/** The first needs are shown whole with their buttons; the others and the changes are one line each, so that running work needs no scrolling. */
-function Needs({ needs, review }) {
-  const more = needs.slice(MOST_NEEDS);
-  return html`<${Panel} title="Needs you" count=${needs.length} tone=${needs.length ? "warn" : ""} act=${html`<a class="btn bare" href="#/inbox">Open the inbox</a>`}>
-    ${!needs.length && !review.changes ? html`<${Empty} title="Nothing waits for you" />` : html`<ul>${needs.slice(0, MOST_NEEDS).map((need) => html`<${Need} key=${need.item?.id || need.command} entry=${entryOf(need)} />`)}
-      ${more.length ? html`<${Line} glyph="asks" tone="warn" href="#/inbox" words=${`${more.length} more ${more.length === 1 ? "needs" : "need"} you`} />` : ""}
-      ${review.changes ? html`<${Line} glyph="unverified" href=${link(["inbox"], { view: "review" })} words=${`${counted(review.changes, "change")} to review, ${review.verified} verified`} />` : ""}</ul>`}<//>`;
+/** The first questions are shown whole with their buttons; each other need is one line, and running work needs no scrolling. */
+function Needs({ now }) {
+  const needs = needsOf(now), shown = needs.slice(0, MOST_NEEDS), asks = shown.filter((one) => one.item).slice(0, MOST_WHOLE);
+  return html`<${Panel} title="Needs you" count=${now.count} tone=${now.count ? "warn" : ""} act=${html`<a class="btn bare" href="#/inbox">Open the inbox</a>`}>
+    ${!now.count ? html`<${Empty} title="Nothing waits for you" />` : html`<ul>${shown.map((one) => html`<${NeedRow} key=${one.id} entry=${one} keys=${asks.includes(one) && html`<${Decide} entry=${one} />`}>${asks.includes(one) && html`<${Asked} entry=${one} />`}<//>`)}</ul>
+      ${needs.length > shown.length ? html`<p class="pad small"><a href="#/inbox">and ${needs.length - shown.length} more</a></p>` : ""}`}<//>`;
 }
 
-const Line = ({ glyph, tone, href, words }) => html`<li class="row" data-row><${Glyph} name=${glyph} tone=${tone} /><a class="t" href=${href}>${words}</a></li>`;
+/** A question whole, or an approval with all that it covers. */
+const Asked = ({ entry }) => html`${entry.state === "question" ? html`<${Prose} text=${entry.words} kind="small" />` : html`<p class="small words">${entry.words}</p>`}${entry.approves && entry.approves !== entry.words && html`<p class="small words task well" tabindex="0">${entry.approves}</p>`}`;
+
 const Fold = ({ words, children }) => html`<details><summary class="small pad"><span class="fold"><${Glyph} name="fold" /></span>${words}</summary><ul>${children}</ul></details>`;
-
-/** A question with its choices, an approval with what it approves, a broken thing with the command that helps. */
-function Need({ entry }) {
-  return html`<${Row} kind=${entry.choices.join("").length > 20 ? "need" : ""} word=${entry.word} of=${entry.tone} href=${hrefOf(entry)} title=${entry.title} why=${whyItem(entry)} keys=${entry.item && html`<${Decide} entry=${entry} />`}
-    facts=${html`${entry.node && html`<span>${entry.node}</span>`}<span class="desk">${entry.run}</span>${entry.since && html`<${Ago} at=${entry.since} />`}${!entry.run && html`<code>${entry.command}</code>`}`}>${entry.kind === "question" ? html`<${Prose} text=${entry.words} kind="small task" />` : html`<p class="small words task" tabindex="0">${entry.words}</p>`}
-    ${entry.approves && entry.approves !== entry.words && html`<p class="small words task well" tabindex="0">${entry.approves}</p>`}<//>`;
-}
 
 function Running({ now }) {
   const fleet = useLive("fleet", undefined, (event) => event.kind === "node.state"), paused = fleet.data?.coordinator.paused;
@@ -100,7 +94,7 @@ function useTails(some) {
 /** How many runs ended, by state; the newest are folded. */
 function Ended({ ended }) {
   if (!ended.count && !ended.states.landed) return "";
-  return html`<${Panel} title=${html`Ended since ${left ? "you left, " : ""}<${Ago} at=${ended.since} />`}><p class="facts pad">${Object.entries(ended.states).map(([state, count]) => html`<a href=${state === "landed" ? undefined : link(["runs"], { outcome: state, since: ended.since })}><${Badge} word=${state} /> ${count}</a>`)}</p>
+  return html`<${Panel} title=${html`Ended since you left, <${Ago} at=${ended.since} />`}><p class="facts pad">${Object.entries(ended.states).map(([state, count]) => html`<a href=${state === "landed" ? undefined : link(["runs"], { outcome: state, since: ended.since })}><${Badge} word=${state} /> ${count}</a>`)}</p>
     ${ended.runs.length ? html`<${Fold} words="the newest of them">${ended.runs.map((run) => html`<${Row} key=${run.run} word=${stateOf(run)} href=${link(["runs", run.run])} title=${title(run)} why=${`run:${run.run}`} facts=${html`<${Cost} run=${run} /><${Ago} at=${run.finished_at} />`} />`)}<//>` : ""}<//>`;
 }
 

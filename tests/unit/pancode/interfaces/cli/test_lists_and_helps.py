@@ -22,8 +22,10 @@ from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.terminal import Columns, format_rows
 from pancode.interfaces.cli.tree import TREE
 from pancode.interfaces.client.client import Client
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import UsageError
 from pancode.notices import commands as notify
+from pancode.reports.answers import BriefShape
 from pancode.reports.commands.brief import _text
 from pancode.runs.commands import logs
 from pancode.runs.commands.dispatch_requests import _was_shown
@@ -214,13 +216,17 @@ def test_all_records_are_asked_for_where_no_number_is_given(monkeypatch: pytest.
     assert [query["limit"] for _, query in api.asked] == [10_000, 3]
 
 
+ROW: Any = {"key": "/src", "usd": "1", "runs": 2, "unknown_runs": 0, "disputed_usd": "0"}
+BRIEF = BriefShape("ana", "2026-11-29", "2026-11-30", {}, [], (), [], [], [], ROW, [], 0, 0)
+
+
 def test_a_brief_since_a_time_has_the_costs_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = {"brief": {"running": 0}, "by_day": [], "by_repository": []}
+    report = {"brief": to_json(BRIEF), "by_day": [], "by_repository": []}
     ran = shown({"/v1/report": report, "/v1/brief": report["brief"]}, monkeypatch, capsys)
-    assert ran("brief", "--since", "7d") == {"running": 0, "by_day": [], "by_repository": []}
-    assert ran("brief") == {"running": 0}
+    assert ran("brief", "--since", "7d") == {**to_json(BRIEF), "by_day": [], "by_repository": []}
+    assert ran("brief") == to_json(BRIEF)
 
 
 def command(name: str) -> click.Command:
@@ -258,20 +264,9 @@ def test_a_worker_has_a_rate_without_the_runs_that_users_stopped() -> None:
 
 
 def test_a_brief_since_a_time_has_the_costs_of_repositories_and_days() -> None:
-    row: Any = {"key": "/src", "usd": "1", "runs": 2, "unknown_runs": 0, "disputed_usd": "0"}
-    said: Any = {
-        "outcomes": {},
-        "running": 0,
-        "queued": 0,
-        "since": None,
-        "waits": [],
-        "landed": [],
-        "ran": [],
-    }
-    said |= {"cost": row, "by_agent": [], "held": []}
-    costs = (("By repository", [row]), ("By day", list[Any]()))
-    assert _text(said, False, costs).endswith("By repository:\n  /src  $1.00 for 2 runs\n")
-    page = _text(said, True, costs)
+    costs = (("By repository", [ROW]), ("By day", list[Any]()))
+    assert _text(BRIEF, False, costs).endswith("By repository:\n  /src  $1.00 for 2 runs\n")
+    page = _text(BRIEF, True, costs)
     assert "## By repository" in page and "By day" not in page
 
 

@@ -7,15 +7,16 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pancode.runs.needs import ACT_WORDS
 from tests.architecture.sources import ROOT
 
 WEB, TOP = ROOT / "pancode/interfaces/web/static", ROOT / "pancode/interfaces/tui"
 OF_A_TERMINAL = "at the machine itself, with its files, its SSH or its secrets at hand"
 OF_A_PROGRAM = "a program asks it, and no user"
-LOOKED = "the tab knows by itself when it was left"
+LOOKED = "`pancode status` and a tab with the focus are the visits"
 WITHOUT_PAGE = {
     "POST /v1/runs/{run}/pull-request": "it needs a remote and a branch of the user's own checkout",
-    "POST /v1/pulls/{pull}": "as the command that opened it, its result is pushed from a checkout",
+    "POST /v1/runs/{run}/land/drop": "`done with it` drops a run",
     "POST /v1/runs/{run}/land/cancel": "Ctrl-C of the command that waits for the landing asks it",
     "POST /v1/sessions/{run}/checkpoints": "who goes back to a point does it in a terminal",
     "POST /v1/sessions/{run}/restore": "who goes back to a point does it in a terminal",
@@ -46,7 +47,6 @@ WITHOUT_PAGE = {
     "POST /v1/lanes/{lane}/remove": "the page of its workflow has Stop; an item is skipped there",
     "POST /v1/history/forget": "notes are of the repository in which a user stands",
     "POST /v1/plans/{workspace}/keep": "the talk is kept beside the plan, as the command writes it",
-    "POST /v1/brief/looked": LOOKED,
     "POST /v1/config/propose": "a model asks a user",
     "POST /v1/tokens": OF_A_TERMINAL,
     "POST /v1/tokens/{token}/revoke": OF_A_TERMINAL,
@@ -59,8 +59,12 @@ WITHOUT_PAGE = {
 BESIDE = (
     "top looks, and acts on a marked row by one key: what is made, set or named has its command, one `q` away"
 )
+_TOP_KEYS = "x drops a run; `pancode inbox review` has the other keys"
 NOT_IN_TOP = {
-    **WITHOUT_PAGE,
+    **{act: why for act, why in WITHOUT_PAGE.items() if not act.endswith("/drop")},
+    "POST /v1/pulls/{pull}": "as the command that opened it, its result is pushed from a checkout",
+    "POST /v1/brief/looked": LOOKED,
+    **dict.fromkeys(("POST /v1/needs/{need}/done", "POST /v1/needs/{need}/undo"), _TOP_KEYS),
     **dict.fromkeys(
         (
             "POST /v1/runs",
@@ -122,8 +126,10 @@ def named(paths: Iterable[str], acts: Iterable[str]) -> set[str]:
 
 
 def of_web() -> set[str]:
-    """Of `at("runs", run, "stop")`, `post("runs" ...)`, `path="fleet/drain"`, `path: "projects"` in all."""
-    return {path for file in WEB.glob("**/*.js") for path in _of_script(file)}
+    """Of `at("runs", run, "stop")`, `post("runs" ...)`, `path="fleet/drain"`, `path: "projects"` in all, and
+    the acts of needs, which the inbox sends as the API names them."""
+    acts = {f"runs/{{}}/{verb}" for _, verb in ACT_WORDS.values()} | {"needs/{}/done", "pulls/{}"}
+    return acts | {path for file in WEB.glob("**/*.js") for path in _of_script(file)}
 
 
 def _of_script(file: Path) -> Iterator[str]:

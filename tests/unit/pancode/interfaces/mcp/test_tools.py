@@ -14,8 +14,11 @@ from pancode.interfaces.mcp import prompts, tools
 from pancode.interfaces.mcp import server as resources
 from pancode.interfaces.mcp.protocol import CallProgress, ParamsError
 from pancode.interfaces.mcp.server import INSTRUCTIONS, serve
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import ApiError, UsageError
+from pancode.runs.answers import NeedGroup
 from tests.fakes.api import FakeApi
+from tests.unit.pancode.reports.test_now import need
 
 WORDS = defaultdict[str, RepeatedPost](lambda: RepeatedPost(str))
 
@@ -224,8 +227,7 @@ def refused(exit_code: int, fix: str, code: str = "x") -> FakeApi:
 
 
 NOW: Any = {
-    **{"needs": [], "nodes": [], "money": {"notes": []}},
-    "review": {"changes": 3, "verified": 2, "command": "pancode inbox review"},
+    **{"groups": [], "count": 3, "summary": "3 need you: 3 to land", "money": {"notes": []}},
     "ended": {"since": "2026-11-29T07:00:00Z", "count": 1, "states": {"done": 1}, "runs": []},
 }
 
@@ -250,11 +252,13 @@ def test_a_model_is_told_what_to_ask_its_user_for(code: str, key: str) -> None:
 def test_fixes_and_commands_of_users_inside_of_a_result_are_left_out() -> None:
     item: Any = {"run": "r-1", "command": "pancode approve --with-commands r-1", "yes": ["--with-commands"]}
     item["words"] = "its change is not landed (needs --with-commands)"
-    need = {**dict.fromkeys(("kind", "node", "title", "since"), ""), "item": item, "approves": item["words"]}
-    now = {**NOW, "needs": [{**need, **item}]}
+    more: Any = {"item": item, "approves": item["words"], "words": item["words"]}
+    change = need("r-1", NeedGroup.ASKS, "landing", **more, title="", headline="", since=None, usd=None)
+    now = {**NOW, "groups": [{"needs": [to_json(change)]}]}
     answer, _, _ = called(FakeApi({"GET /v1/now": now}), "inbox")
-    assert answer["needs"] == [{"run": "r-1", "words": "its change waits for the user's approval"}]
-    assert answer["review"] == {"changes": 3, "verified": 2} and answer["ended"]["states"] == {"done": 1}
+    kept = {"group": "asks", "state": "landing", "run": "r-1"}
+    assert answer["needs"] == [{**kept, "words": "its change waits for the user's approval"}]
+    assert answer["count"] == 3 and answer["ended"]["states"] == {"done": 1}
     warned: Any = {"run": "r-1", "reason": "waits: held (fix: pancode approve r-1)", "task": "say (fix: it)"}
     warned["warnings"] = ["budget: nearly used (fix: pancode budget set 20)"]
     answer, _, _ = called(FakeApi({"POST /v1/runs": warned}), "dispatch", task="x")
@@ -344,11 +348,11 @@ def test_the_fleet_leaves_out_what_is_missing() -> None:
         "problems": [],
     }
     told = {"nodes": [{"name": f"n{k}", **node} for k in range(3)]}
-    now = {**NOW, "nodes": [{"node": "n1", "state": "online", "words": "its disk is full", "command": ""}]}
+    now = {**NOW, "groups": [{"needs": [{"node": "n1", "headline": "its disk is full"}]}]}
     answer, _, _ = called(FakeApi({"GET /v1/fleet": told, "GET /v1/now": now}), "fleet_status")
     assert answer["nodes"][0]["runtimes"] == {"shell": "ok", "claude": "not logged in"}
     assert [node.get("trouble") for node in answer["nodes"]] == [None, "its disk is full", None]
-    assert answer["waits_for_user"] == "3 changes to review, 2 verified"
+    assert answer["waits_for_user"] == "3 need you: 3 to land"
     assert len(str(answer["nodes"])) < 500 < 5_000 < len(str(told))
 
 

@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 
 from pancode.interfaces.tui.page import Page, PageMoment, PagePlace, laid_out, text_of
-from pancode.interfaces.tui.pages import nodes, runs, texts
+from pancode.interfaces.tui.pages import nodes, now, runs, texts
 from pancode.interfaces.tui.pages import workflows as work
 from pancode.interfaces.tui.pages.now import draw_nodes_in_short, draw_now
 from pancode.interfaces.tui.pages.summary import draw_summary, list_troubles
 from pancode.interfaces.tui.views import SUMMARY, VIEWS, ApiAsk, find_resource
+from pancode.kernel.declared import to_json
+from pancode.reports.now import arrange_now
+from pancode.runs.answers import NeedGroup
 from tests.unit.pancode.interfaces.tui.scene import Scene
+from tests.unit.pancode.reports.test_now import need, snapshot
 
 
 def answers(scene: Scene, view: str, about: str = "") -> dict[str, Any]:
@@ -75,8 +79,9 @@ def test_runs_say_where_they_are(still: Scene) -> None:
 
 def test_the_first_page_has_what_needs_the_user_then_what_goes_on(still: Scene) -> None:
     made = page(still, "status")
-    told = [row.cells[1] if row.kind == "heading" else row.shape["run"] for row in made.rows]
-    assert told[:4] == ["Needs you", still.asks, "Running", still.works] and told[4] == "Waiting"
+    told = [row.cells[1] if row.kind == "heading" else row.shape.get("run") for row in made.rows]
+    assert told[:2] == ["Asks you", still.asks] and told[2] == "Nodes"
+    assert told[5:8] == ["Running", still.works, "Waiting"]
     assert still.waits in told and still.done not in told
     above = " | ".join(map(text_of, made.above))
     for words in (
@@ -184,32 +189,21 @@ def test_issues_say_what_is_worked_on_and_a_tracker_is_asked_by_a_key(tracked: S
 
 
 def test_the_inbox_has_words_and_choices(still: Scene) -> None:
-    (row,) = page(still, "inbox").rows
-    assert row.cells[:5] == ("question", "choose the port", "Which port?", "8080 / 9090", "3 s")
+    _, row, *_ = page(still, "inbox").rows
+    assert row.cells == ("question", "choose the port", "Which port?", "n1", "3 s", "$0.10")
     told = [text_of(one) for one in page(still, "item", row.key).lines]
     assert any("9090" in one for one in told) and any("pancode answer" in one for one in told)
     assert "waits no longer" in text_of(page(still, "item", "gone").lines[0])
 
 
-def test_the_inbox_has_what_waits_and_is_no_question() -> None:
-    change = {
-        "run": "r-1",
-        "what": "has a change that is not landed",
-        "task": "t",
-        "command": "pancode land r-1",
-        "outcome": "review",
-    }
-    costs = {
-        "run": None,
-        "what": "runs of unknown cost today: 2",
-        "task": "",
-        "command": "pancode budget settle",
-    }
-    told = {"now": {"needs": []}, "inbox": {"items": [], "also": [change, costs]}}
-    first, second = work.draw_inbox(told, "", PageMoment.of(0)).rows
-    assert first.cells[:2] == ("review", "t") and first.cells[2].endswith(": pancode land r-1")
-    assert second.cells[0] == "broken"
-    assert first.enters is not None and (first.enters.view, second.enters) == ("run", None)
+def test_everything_that_needs_the_user_is_in_its_group() -> None:
+    needs = [need("r-1", NeedGroup.TO_LAND, "to_land"), need("w-1", NeedGroup.FAILED, "failed", run=None)]
+    told = {"now": to_json(arrange_now(snapshot(0, needs=needs)))}
+    head, failed, other, change = now.draw_needs(told, "", PageMoment.of(0)).rows
+    assert (head.cells[1], other.cells[1]) == ("Failed", "To land")
+    assert change.cells[:3] == ("to land", "mend it", "keep the column?") and change.cells[-1] == "$0.12"
+    assert failed.cells[2] == "keep the column?: pancode x"
+    assert change.enters is not None and (change.enters.view, failed.enters) == ("run", None)
 
 
 def test_money_has_scopes_and_agents(still: Scene) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -12,12 +13,15 @@ from pancode.interfaces.cli.follow import _format_landing, add_tracker
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ApiError, RefusedError, UsageError
-from pancode.kernel.route import path_in
-from pancode.landing.answers import LANDINGS, REVIEW
+from pancode.kernel.route import Route, path_in
+from pancode.landing.answers import LANDINGS
 from pancode.landing.commands import landing
 from pancode.landing.commands.landing import PullWanted
-from pancode.runs.answers import LandingShape
+from pancode.reports.answers import NOW
+from pancode.reports.now import arrange_now
+from pancode.runs.answers import LandingShape, NeedGroup
 from tests.unit.pancode.interfaces.http.world import MemoryCoordinator, client_of
+from tests.unit.pancode.reports.test_now import need, snapshot
 from tests.unit.pancode.runs.world import Desk
 
 PUSH = ("origin", "agent/x")
@@ -30,7 +34,8 @@ class DirectClient(Client):
         self._http = client_of(coordinator)
 
     def get(self, path: str, **query: object) -> Any:
-        return self._http.get(path_in(path), **{name: str(value) for name, value in query.items()}).json()
+        answer = self._http.get(path_in(path), **{name: str(value) for name, value in query.items()}).json()
+        return path.read(answer) if isinstance(path, Route) else answer
 
     def post(self, path: str, body: Any = None, wait_s: float = 0.0, key: str = "") -> Any:
         answer = self._http.post(path_in(path), body)
@@ -127,10 +132,11 @@ def test_the_line_of_a_tracker_follows_each_landing(desk: MemoryCoordinator) -> 
 
 
 def answering(*runs: str) -> Face:
-    """Return a face whose coordinator has no waiting landing, and these changes to review."""
+    """Return a face whose coordinator has no waiting landing, and these changes to land."""
+    changes = [need(one, NeedGroup.TO_LAND, "to_land", project=os.getcwd()) for one in runs]
     answers: dict[object, object] = {
         LANDINGS: {"landings": []},
-        REVIEW: {"runs": [{"run": one, "outcome": "done"} for one in runs]},
+        NOW: arrange_now(snapshot(0, needs=changes)),
     }
 
     class AnsweringClient:
@@ -147,6 +153,6 @@ def answering(*runs: str) -> Face:
 def test_without_a_name_the_changes_that_can_be_landed_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError) as caught:
         landing.land(face=answering(*(f"r-000{number}" for number in range(1, 8))))
-    assert caught.value.fix == "pancode land r-0007" and caught.value.why.startswith("7 changes here")
+    assert caught.value.fix == "pancode land r-0001" and caught.value.why.startswith("7 changes here")
     assert landing.land(face=answering()) == 0
     assert capsys.readouterr().out == "no landing is waiting\n"

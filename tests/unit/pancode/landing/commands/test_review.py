@@ -11,6 +11,7 @@ from pancode.interfaces.cli.output import Face
 from pancode.kernel.records import Run
 from pancode.kernel.values import replace
 from pancode.landing.commands.review import drop
+from pancode.reports.answers import NOW
 from pancode.runs.unit_of_work import is_left
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.landing.commands.test_landing import DirectClient
@@ -29,14 +30,14 @@ def test_dropped_failures_need_nobody_and_say_how_to_land_them(
         world.node.carry_out(**failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED), **change)
         world.node.breathe()
     client = DirectClient(world.coordinator)
-    assert {line["run"] for line in client.get("/v1/inbox")["also"]} == {"r-0001", "r-0002"}
+    assert {one.id for one in client.get(NOW).groups[1].needs} == {"r-0001", "r-0002"}
     monkeypatch.setattr(Face, "client", lambda self: client)
     drop(["r-0001", "r-0002"], Face(False))
     assert capsys.readouterr().out == (
         "r-0001  dropped; its change is kept; to land it anyway: pancode land --anyway --no-gates r-0001\n"
         "r-0002  dropped; it has no change\n"
     )
-    assert client.get("/v1/inbox")["also"] == []
+    assert client.get(NOW).groups[1].needs == ()
 
 
 def test_a_failure_whose_change_a_user_has_landed_needs_nobody(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from textual.pilot import Pilot
 
 from pancode.interfaces.tui.app import Console
 from tests.unit.pancode.interfaces.tui.conftest import scene
-from tests.unit.pancode.interfaces.tui.scene import Scene, played, screen, shows
+from tests.unit.pancode.interfaces.tui.scene import Scene, comes, played, screen, shows
 from tests.unit.pancode.interfaces.tui.test_acts import act, send_each
 from tests.unit.pancode.interfaces.tui.test_console import posts
 
@@ -33,7 +33,7 @@ def test_a_question_is_denied(scene: Scene) -> None:
         await pilot.press("n")
         await shows(app, pilot, f"Deny {scene.asks}")
         await pilot.press("y")
-        await shows(app, pilot, "nothing waits for you")
+        await comes(app, pilot, lambda: "Asks you" not in screen(app), "the inbox without the question")
 
     played(scene, play, "inbox")
     assert posts(scene) == [(f"/v1/runs/{scene.asks}/deny", {"by": "ada"})]

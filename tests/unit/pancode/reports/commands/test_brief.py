@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from pancode.interfaces.cli.main import run
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import ExitCode
+from pancode.runs.answers import NeedGroup
 from tests.fakes.api import FakeApi
+from tests.unit.pancode.reports.test_now import need
 
 
 def line(name: str, what: str, outcome: str) -> dict[str, Any]:
@@ -19,12 +22,14 @@ def line(name: str, what: str, outcome: str) -> dict[str, Any]:
 def test_each_run_is_told_once_and_those_that_were_stopped_share_a_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    asks = {"title": "mend r-1", "headline": "Which port?", "command": "pancode runs show r-1", "run": "r-1"}
     cost = {"usd": "0", "runs": 0, "unknown_runs": 0, "disputed_usd": "0"}
     brief: dict[str, Any] = {
         **{"by": "ana", "since": "2026-11-29T07:00:00.000Z", "until": "2026-11-29T08:00:00.000Z"},
         **{"outcomes": {"done": 1, "blocked": 1, "interrupted": 5}, "running": 0, "queued": 0},
         **{"held": [], "landed": [], "by_agent": [], "cost": cost},
-        "waits": [line("r-1", "question: Which port?", "blocked")],
+        "waits": [to_json(need("i-1", NeedGroup.ASKS, "question", **asks))],
+        "notes": [],
         "ran": [
             line("r-1", "asks you", "blocked"),
             *(line(f"r-s{n}", "stopped", "interrupted") for n in range(5)),

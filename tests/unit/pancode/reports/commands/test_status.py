@@ -9,11 +9,14 @@ import pytest
 import yaml
 
 from pancode.interfaces.cli.main import run
+from pancode.interfaces.cli.needs import format_row
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import ExitCode
 from pancode.reports.commands.status import MOST_LINES, Seen, format_screen
 from pancode.reports.now import arrange_now
+from pancode.runs.answers import NeedGroup
 from tests.fakes.api import FakeApi
-from tests.unit.pancode.reports.test_now import node, snapshot
+from tests.unit.pancode.reports.test_now import LATER, need, node, snapshot
 
 SECTIONS = ("fleet ", "NEEDS YOU", "RUNNING", "WAITING", "NODES", "ENDED since", "MONEY")
 
@@ -22,7 +25,7 @@ def seen(count: int, *more: Any) -> Seen:
     """A fleet with so many of everything, and these nodes."""
     now = snapshot(count, *more)
     info = {"fleet": "export", "paused": "a move", "draining": None, "trouble": None, "clock": None}
-    fleet: Any = {"coordinator": info, "nodes": now.nodes}
+    fleet: Any = {"coordinator": info, "nodes": [*(node(f"n{n}") for n in range(count)), *more]}
     return Seen(fleet, arrange_now(now))
 
 
@@ -36,21 +39,25 @@ def test_the_screen_fits_and_keeps_each_section(count: int) -> None:
 def test_a_row_says_who_works_since_when_and_what_it_costs() -> None:
     told = format_screen(seen(2), 80)
     assert "  r-0  n1          builder    4 min    $0.12  mend it" in told
-    assert "2 changes to review, 1 verified" in told and "pancode inbox review" in told
+    assert "NEEDS YOU 4: 2 asking, 2 to land" in told
     assert "RUNNING 2 (slots: 2 of 8; 1 chat waiting for your message)" in told
     assert "ENDED since 11-28 09:00:00Z: 3 (2 done, 1 gate failed); 1 landed" in told
     assert "MONEY today $2.92 of $10.00, $0.75 reserved; 1 run of unknown cost" in told
 
 
-def test_a_wide_screen_has_the_command_in_the_row() -> None:
-    told = format_screen(seen(1), 120)
-    assert any("r-q0" in line and "pancode x" in line for line in told.splitlines())
+def test_a_need_keeps_its_money_and_its_age_at_80_columns() -> None:
+    long = {"title": "rebuild the whole index " * 4, "headline": "AssertionError: Lists differ " * 4}
+    failed = need("r-1", NeedGroup.FAILED, "gate_failed", **long)
+    for columns in (60, 80, 120):
+        told = format_row(failed, LATER, columns)
+        assert told.endswith("  $0.12   4 min") and len(told) == columns
+        assert "gate failed" in told and "Assert" in told
 
 
-def test_a_node_in_trouble_comes_first_with_its_command() -> None:
+def test_a_node_in_trouble_is_a_need() -> None:
     lines = format_screen(seen(9, node("attic", state="lost")), 80).splitlines()
-    at = lines.index("NODES 10")
-    assert lines[at + 1].startswith("  attic") and lines[at + 1].endswith("pancode doctor attic")
+    assert any("lost" in line and "attic" in line and "is lost" in line for line in lines)
+    assert "NODES 10" in lines and any("14 more" in line and "pancode inbox" in line for line in lines)
 
 
 def test_a_name_is_shown_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +69,12 @@ def test_a_name_is_shown_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_yaml_has_what_json_has(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     now = seen(1)
-    answers = {"GET /v1/fleet": now.fleet, "GET /v1/now": now.now, "GET /v1/queues": {}, "GET /v1/budget": {}}
+    answers = {
+        "GET /v1/fleet": now.fleet,
+        "GET /v1/now": to_json(now.now),
+        "GET /v1/queues": {},
+        "GET /v1/budget": {},
+    }
     FakeApi({**answers, "GET /v1/inbox": {}, "GET /v1/brief": {}}).serves(monkeypatch)
     assert run(["status", "--json"]) == 0
     whole = json.loads(capsys.readouterr().out)

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.receipt import Usage
 from pancode.config.fleet_settings import pause_queue
 from pancode.kernel.records import Audit, Run
 from pancode.kernel.values import replace
-from pancode.people.commands.inbox import _format_list
+from pancode.reports.brief import VISIT_MS
 from pancode.runs.ceilings import settle_by_hand
+from pancode.runs.needs import LeftRun, need_of_run
 from pancode.runs.unit_of_work import digest_of
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import failed
@@ -40,23 +41,25 @@ def told(world: World, **query: Any) -> dict[str, Any]:
     return answer
 
 
-def test_each_user_hears_of_everything_once(world: World) -> None:
+def test_what_ended_is_new_for_one_visit_and_a_reload_does_not_end_it(world: World) -> None:
+    """A reload, or a second tab, removed what had ended in the night."""
     done = play(world)
     stuck = play(world, **failed(FailureKind.NEEDS_USER, Outcome.BLOCKED))
     first = told(world)
     assert first["outcomes"] == {"done": 1, "blocked": 1}
     assert [line["run"] for line in first["ran"]] == [stuck, done]
-    (question,) = first["waits"]
+    question = first["waits"][0]
     assert question["run"] == stuck and question["command"].startswith(f"pancode answer {stuck}")
     assert (first["cost"]["usd"], first["cost"]["runs"]) == ("0.50", 2)
-    world.http.post("/v1/brief/looked", {"by": "ana"})
-    world.context.turn(1_000)
+    for _ in range(3):
+        world.http.post("/v1/brief/looked", {"by": "ana"})
+        world.context.turn(VISIT_MS - 1_000)
+        assert told(world)["outcomes"] == first["outcomes"], "the visit continues"
+    world.context.turn(2_000)
     later = told(world)
     assert (later["outcomes"], later["ran"], later["cost"]["runs"]) == ({}, [], 0)
-    assert told(world, since="1h")["outcomes"] == first["outcomes"], "as asked for, whenever she looked"
-    assert world.http.get("/v1/brief", by="ben").json()["outcomes"] == first["outcomes"], (
-        "each has an own look"
-    )
+    assert told(world, since="24h")["outcomes"] == first["outcomes"], "as asked for, whenever she looked"
+    assert later["by"] == "owner", "at each interface the owner is one person"
 
 
 def changed(world: World) -> str:
@@ -75,69 +78,114 @@ def test_a_question_waits_after_the_look_until_somebody_answers_it(world: World)
     stuck = play(world, **failed(FailureKind.NEEDS_USER, Outcome.BLOCKED))
     world.http.post("/v1/brief/looked", {"by": "ana"})
     world.context.turn(1_000)
-    assert [line["run"] for line in told(world)["waits"]] == [stuck]
+    assert [groups(world)["asks"]] == [[told(world)["waits"][0]["id"]]]
     world.http.post(f"/v1/runs/{stuck}/continue", {"by": "ben"})
-    assert told(world, since="1h")["waits"] == []
+    assert groups(world) == {}
 
 
-def waits(world: World, by: str) -> dict[str, list[str]]:
-    """The runs that wait for this user, by the face that names them: inbox, brief and the summary."""
-    inbox = world.http.get("/v1/inbox").json()
-    now = world.http.get("/v1/now", by=by).json()
-    changes = [line["run"] for line in inbox["also"] if line.get("kind") == "review"]
-    assert now["review"]["changes"] == len(changes)
-    return {
-        "inbox": sorted(line["run"] for line in inbox["also"]),
-        "brief": sorted(line["run"] for line in world.http.get("/v1/brief", by=by).json()["waits"]),
-        "now": sorted([*changes, *(need["run"] for need in now["needs"])]),
-    }
+def groups(world: World) -> dict[str, list[str]]:
+    """Return the ids of the needs by group, without empty groups; the brief lists the same."""
+    now = world.http.get("/v1/now").json()
+    assert told(world)["waits"] == [need for group in now["groups"] for need in group["needs"]]
+    assert now["count"] == sum(group["count"] for group in now["groups"])
+    found = {one["group"]: [need["id"] for need in one["needs"]] for one in now["groups"]}
+    return {name: ids for name, ids in found.items() if ids and name != "nodes"}
 
 
-def test_a_look_removes_no_failure_from_any_face(world: World) -> None:
+@pytest.mark.parametrize("outcome", Outcome)
+def test_each_outcome_needs_a_user_or_is_known_to_need_nobody(world: World, outcome: Outcome) -> None:
+    """Five of eight ways to fail were in no list."""
+    kind = next((kind for kind, rule in FAILURES.items() if rule.outcome is outcome), None)
+    run = play(world) if kind is None else play(world, **failed(kind, outcome))
+    ended = world.context.row(Run, run)
+    expected = {"blocked": "asks", "done": "", "interrupted": "", "superseded": ""}
+    change(world, run, outcome=outcome, finished_ms=ended.finished_ms or 1)
+    found = need_of_run(LeftRun(replace(ended, outcome=outcome), "n1", None, None, None, True))
+    group = expected.get(outcome.value, "failed")
+    assert ("" if found is None else found.group.value) == group.replace("asks", "")
+    if ended.outcome is outcome and group:
+        assert list(groups(world)) == [group]
+
+
+def test_a_look_removes_no_failure(world: World) -> None:
     """`pancode status` on a terminal removed failed gates and failures of a node from all faces."""
     left, gate = changed(world), play(world, **failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
     infra = play(world, **failed(FailureKind.NODE_REBOOTED, Outcome.INFRA))
-    expected = dict.fromkeys(("inbox", "brief", "now"), sorted((left, gate, infra)))
-    assert waits(world, "ana") == expected
+    expected = {"failed": [infra, gate], "to_land": [left]}
+    assert groups(world) == expected
     world.http.post("/v1/brief/looked", {"by": "ana"})
-    world.context.turn(1_000)
-    ended = world.http.get("/v1/now", by="ana").json()["ended"]
-    assert ended["count"] == 0, "only what has ended since the look changes"
-    assert waits(world, "ana") == waits(world, "ben") == expected
+    world.context.turn(VISIT_MS + 1_000)
+    assert world.http.get("/v1/now").json()["ended"]["count"] == 0, (
+        "only what has ended since the look changes"
+    )
+    assert groups(world) == expected
 
 
-def test_a_failure_waits_until_it_is_retried_continued_or_dropped(world: World) -> None:
+def test_a_failure_waits_until_it_is_retried_continued_or_done(world: World) -> None:
     ends = failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED)
     first, second, third = (play(world, **ends) for _ in range(3))
     world.http.post(f"/v1/runs/{first}/retry", {"by": "ana"})
     world.http.post(f"/v1/runs/{second}/continue", {"by": "ana"})
-    assert waits(world, "ana")["inbox"] == [third]
-    world.http.post(f"/v1/runs/{third}/land/drop", {"by": "ana"})
-    assert waits(world, "ana") == {"inbox": [], "brief": [], "now": []}
-
-
-def test_what_waits_is_one_list_for_the_inbox_and_the_brief(world: World) -> None:
-    """The inbox said that nothing waits, while the brief listed seven."""
-    changed(world), play(world, **failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
-    play(world, usage=Usage(cost_usd=None, cost_source="unknown"))
-    also: list[dict[str, Any]] = []
+    assert groups(world) == {"failed": [third]}
     for _ in range(2):
-        inbox = world.http.get("/v1/inbox", by="ana").json()
-        also = inbox["also"]
-        assert inbox["items"] == [] and inbox["also"] == told(world)["waits"] != []
-        world.http.post("/v1/brief/looked", {"by": "ana"})
-        world.context.turn(1_000)
-    text = _format_list([], also)
-    assert "has a change that is not landed" in text and "pancode budget settle RUN --usd X" in text
-    assert _format_list([], []) == "nothing waits for you\n"
+        assert world.http.post(f"/v1/needs/{third}/done", {"by": "ana"}).json() == {"need": third}
+        assert groups(world) == {}
+        assert world.http.post(f"/v1/needs/{third}/undo", {"by": "ana"}).json() == {"need": third}
+        assert groups(world) == {"failed": [third]}
+
+
+def test_a_drop_is_taken_back_with_all_that_was_known_of_the_landing(world: World) -> None:
+    run, was = changed(world), {"status": "conflict", "why": "a.txt"}
+    change(world, run, landing=was)
+    before = world.http.get("/v1/now").json()["groups"][2]["needs"]
+    assert (before[0]["state"], before[0]["headline"]) == ("conflict", "1 file, conflicts with your files")
+    world.http.post(f"/v1/runs/{run}/land/drop", {"by": "ana"})
+    assert groups(world) == {}
+    world.http.post(f"/v1/needs/{run}/undo", {"by": "ana"})
+    assert world.context.row(Run, run).landing == was
+    assert world.http.get("/v1/now").json()["groups"][2]["needs"] == before
+
+
+def test_what_must_be_decided_is_not_dismissed(world: World) -> None:
+    play(world, **failed(FailureKind.NEEDS_USER, Outcome.BLOCKED))
+    (item,) = groups(world)["asks"]
+    assert world.http.post(f"/v1/needs/{item}/done", {"by": "ana"}).json()["code"] == "other_kind"
+    for act in ("done", "undo"):
+        assert world.http.post(f"/v1/needs/r-none/{act}", {"by": "ana"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("reason", "headline"),
+    [
+        ("gate python3 -m unittest: exit 1: AssertionError: 1 != 2", "AssertionError: 1 != 2"),
+        ("gate true: signal 9", "gate true: signal 9"),
+        ("the agent's last call was denied", "the agent's last call was denied"),
+    ],
+)
+def test_the_headline_is_the_line_that_decides(world: World, reason: str, headline: str) -> None:
+    run = play(world, **failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
+    change(world, run, reason=reason)
+    (need,) = world.http.get("/v1/now").json()["groups"][1]["needs"]
+    assert (need["headline"], need["state"], need["usd"]) == (headline, "gate_failed", "0.25")
+    acts = {act["key"]: act for act in need["acts"]}
+    assert list(acts) == ["r", "s", "e"] and acts["e"]["is_undoable"] and acts["s"]["takes_text"]
+    assert world.http.post(acts["r"]["path"], {"by": "ana", **acts["r"]["body"]}).status_code == 201
+
+
+def test_an_unverified_change_is_not_called_verified(world: World) -> None:
+    changed(world)
+    (need,) = world.http.get("/v1/now").json()["groups"][2]["needs"]
+    assert (need["state"], need["headline"]) == ("unverified", "1 file, not verified")
+    assert [act["key"] for act in need["acts"]] == ["l", "s", "e"]
+    assert need["acts"][0]["asks"].startswith("Land “") and "not verified" in need["acts"][0]["asks"]
 
 
 def test_a_change_is_offered_until_it_is_denied_or_goes_on_in_another_run(world: World) -> None:
     first, second = changed(world), changed(world)
-    assert [line["run"] for line in told(world)["waits"]] == [second, first]
+    assert groups(world) == {"to_land": [second, first]}
     change(world, first, landing={"status": "denied", "why": "denied by ben", "fix": ""})
     change(world, second, result={**world.context.row(Run, second).result, "continued_by": ["r-9999"]})
-    assert told(world)["waits"] == []
+    assert groups(world) == {}
 
 
 def test_what_has_not_begun_is_told_with_its_reason_once_for_all_that_wait_for_the_same(world: World) -> None:
@@ -154,15 +202,16 @@ def test_what_has_not_begun_is_told_with_its_reason_once_for_all_that_wait_for_t
 
 def test_an_unknown_cost_waits_for_a_user(world: World) -> None:
     play(world, usage=Usage(cost_usd=None, cost_source="unknown"))
-    (line,) = told(world)["waits"]
+    (line,) = told(world)["notes"]
     assert line["command"] == "pancode budget settle RUN --usd X"
+    assert world.http.get("/v1/now").json()["money"]["notes"] == [line]
 
 
 def test_a_disputed_claim_waits_for_a_user_and_is_named_wherever_money_is(world: World) -> None:
     run = play(world, usage=Usage(cost_usd=Decimal("9.75"), cost_source="reported"))
     told(world), world.http.post("/v1/looked", {"by": "ana"})
     for _ in range(2):  # also after the user has looked at the brief
-        (line,) = (one for one in told(world)["waits"] if "settle" in one["command"])
+        (line,) = (one for one in told(world)["notes"] if "settle" in one["command"])
         assert (line["run"], line["command"]) == (run, f"pancode budget settle {run} --usd X")
         assert "$9.50" in line["what"]
     day, *others = world.http.get("/v1/budget").json()["scopes"]
@@ -176,7 +225,7 @@ def test_a_disputed_claim_waits_for_a_user_and_is_named_wherever_money_is(world:
     usage = world.http.get(f"/v1/runs/{run}").json()["usage"]
     assert (usage["cost_usd"], usage["disputed_usd"]) == ("0.25", "9.50")
     world.http.post("/v1/budget/settle", {"by": "ana", "run": run, "usd": "9.75"})
-    assert told(world)["waits"] == []
+    assert told(world)["notes"] == []
     day = world.http.get("/v1/budget").json()["scopes"][0]
     assert (day["spent_usd"], day["disputed_usd"]) == ("9.75", "0.00")
     assert world.http.get("/v1/cost").json()["total"]["usd"] == "9.75"

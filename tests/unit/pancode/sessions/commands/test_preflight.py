@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from pancode.interfaces.cli import main as entry
+from pancode.kernel.declared import to_json
 from pancode.kernel.errors import ConfigError, ExitCode, NotFoundError, PancodeError, RefusedError
+from pancode.reports.now import arrange_now
 from pancode.sessions.commands import preflight
 from pancode.sessions.commands.preflight import Found, found_lines, prepare_session
 from tests.fakes.api import FakeApi
+from tests.unit.pancode.reports.test_now import snapshot
 
 DAY = {"scope": "day:2026-11-24", "ceiling_usd": "10", "remaining_usd": "7.5", "over": False}
 PLAN: dict[str, Any] = {
@@ -42,12 +45,12 @@ def test_all_that_is_there_stands_in_seven_lines() -> None:
         node("vm", claude="ok"),
         node("old", "lost"),
     )
-    assert lines(*fleet, models=models, waits="2 things need you, 1 change to review", preset="local") == [
+    assert lines(*fleet, models=models, waits="2 need you: 1 asking, 1 to land", preset="local") == [
         "ok  nodes     gpubox, vm; unreachable: old (lost): pancode node ls",
         "ok  programs  native, claude",
         "ok  models    gpubox/ollama/qwen3:8b",
         "ok  budget    $7.50 of $10.00 left today",
-        "?   2 things need you, 1 change to review: pancode inbox",
+        "?   2 need you: 1 asking, 1 to land: pancode inbox",
         "ok  project   shop",
         "ok  Panos listens, with qwen3:8b (native), build, auto-edit, preset local",
     ]
@@ -126,10 +129,7 @@ def coordinator(plan: PancodeError | dict[str, Any]) -> FakeApi:
         {
             "GET /v1/fleet": fleet,
             "GET /v1/models": {"models": []},
-            "GET /v1/now": {
-                "needs": [{"what": "the tool count-words was proposed"}],
-                "review": {"changes": 3, "verified": 2},
-            },
+            "GET /v1/now": to_json(arrange_now(snapshot(1))),
             "GET /v1/budget": {"scopes": [DAY]},
             "POST /v1/fleet/up": up,
             "POST /v1/sessions": plan,
@@ -149,7 +149,7 @@ def test_this_machine_comes_in_where_none_is_and_nothing_begins() -> None:
     assert [path for path, _ in api.posted] == ["/v1/fleet/up", "/v1/sessions"]
     assert api.posted[1][1] == {"agent": "panos", "dry_run": True}
     assert notes == ["the fleet has no nodes: this computer becomes a node ..."]
-    assert "?   1 thing needs you, 3 changes to review, 2 verified: pancode inbox" in map(str, told), (
+    assert "?   2 need you: 1 asking, 1 to land: pancode inbox" in map(str, told), (
         "it is not a question, and waits"
     )
     assert str(told[0]) == "ok  nodes     vm" and "no agent can answer yet" in told[-2].text

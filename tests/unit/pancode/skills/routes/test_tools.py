@@ -16,7 +16,6 @@ from node_agent.wire.policy import Isolation, NetworkAccess
 from node_agent.wire.skill import TOOLS, ProposedTool, SkillMark
 from pancode.kernel.records import Audit, Run
 from pancode.kernel.values import replace
-from pancode.people.commands.inbox import _format_list
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run
 from pancode.skills import made_tools as tools
@@ -206,9 +205,8 @@ def test_a_run_keeps_nothing_itself_and_another_project_has_nothing(world: ToolW
 
 def test_a_proposed_tool_is_in_the_list_of_what_waits_until_somebody_decides(world: ToolWorld) -> None:
     def waits() -> list[tuple[str, str]]:
-        also = world.http.get("/v1/inbox", by="ana").json()["also"]
-        assert also == world.http.get("/v1/brief", by="ana").json()["waits"]
-        return [(one["run"], one["command"]) for one in also if NAME in one["what"]]
+        asks = world.http.get("/v1/now").json()["groups"][0]["needs"]
+        return [(one["run"], one["command"]) for one in asks if NAME in one["title"]]
 
     run, other = world.proposes(), world.proposes()
     asked = [(one, f"pancode project tools try {one} {NAME}") for one in (other, run)]
@@ -223,8 +221,8 @@ def test_a_proposed_tool_is_in_the_list_of_what_waits_until_somebody_decides(wor
     assert waits() == [(run, f"pancode project tools keep {run} {NAME}"), asked[0]], (
         "a yes is what is nearest"
     )
-    text = _format_list([], world.http.get("/v1/inbox", by="ana").json()["also"])
-    assert f"{run}  the tool {NAME} was proposed by {run}, and its tests passed\n" in text
+    (nearest, *_) = world.http.get("/v1/now").json()["groups"][0]["needs"]
+    assert nearest["headline"] == f"was proposed by {run}, and its tests passed"
     assert world.keeps(run).status_code == 200
     world.tries(other, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
     assert waits() == [(other, f"pancode project tools show {other} {NAME}")]
