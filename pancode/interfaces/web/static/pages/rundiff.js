@@ -77,7 +77,7 @@ function Shown({ run, text }) {
   const comments = useMemo(() => (review.data?.comments || []).map((one) => ({ ...one, i: one.run === run.run ? rowOf(one) : -1 })), [review.data, rows]);
   const [seen, see] = useKept(`pancode-viewed-${run.run}-${run.commit}`, []);
   const [turned, turn] = useState({});
-  const [how, put] = useKept("pancode-change", { beside: matchMedia("(min-width: 1100px)").matches, wrap: true });
+  const [how, put] = useKept("pancode-change", { beside: matchMedia("(min-width: 1600px)").matches, wrap: true });
   const beside = how.beside && !phone;
   const folds = (name) => (Object.hasOwn(turned, name) ? turned[name] : seen.includes(name));
   const spots = useMemo(() => laidOut(rows, folds, beside), [rows, turned, seen, beside]);
