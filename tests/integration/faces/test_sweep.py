@@ -96,6 +96,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
     "receipt ls": ("",),
     "receipt show": ("", "{run}"),
     "receipt verify": ("{run}", "{session}"),
+    "runs comments": ("{to_land}", "{landed}"),
     "runs ls": (
         *("", "--all", "--state lost", "--node desk", "--text limiter"),
         *("--waiting", "--waiting --queue pool.node.attic"),
@@ -151,8 +152,8 @@ dispatch, down, fleet demo, fleet down, fleet drain, fleet drill, fleet resume, 
 inbox drop, inbox pulls, init, issue plan, issue work, land, lane add, lane create, lane rm, lane skip, mcp
 install, mcp uninstall, models test, node add, node install, node login, node rm, node secret, node set,
 node trust, node uninstall, project add, project copy, project prd, project rm, project tools keep, project
-tools rm, project tools try, project webhook, runs continue, runs recover, runs retry, schedule
-add, schedule pause, schedule resume, schedule rm, schedule run, sessions end, sessions rest, sessions
+tools rm, project tools try, project webhook, runs comment, runs continue, runs recover, runs retry, runs
+send-back, schedule add, schedule pause, schedule resume, schedule rm, schedule run, sessions end, sessions rest, sessions
 restore, sessions set, skills add, skills agree, skills rm, skills sync, stop, tell, up, web, workflow
 batch, workflow chain, workflow explore, workflow race, workflow resume, workspace create, workspace
 open, workspace repair, workspace rm

@@ -22,6 +22,8 @@ WITHOUT_COMMAND = {
 BY_TOOL = {tool.name: tool.route for tool in TOOLS if tool.right.risk is not Risk.LOOKS}
 FOR_AGENTS = (AccessScope.DISPATCH, AccessScope.ANSWER)
 WITHOUT_TOOL = {
+    "POST /v1/comments/{comment}": "who wrote a comment changes it",
+    "POST /v1/runs/{run}/send-back": "a person sends a change back",
     "POST /v1/work": "a user says which issue is worked on",
     "POST /v1/plans": "a user plans",
     "POST /v1/plans/{workspace}/keep": "a user keeps a plan",

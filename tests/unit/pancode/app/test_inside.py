@@ -55,6 +55,7 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
         "/v1/lanes/{lane}/add": {"task": "x"},
         "/v1/config/unset": {"key": "dispatch.safety"},
         "/v1/runs/{run}/answer": {"text": "yes"},
+        "/v1/runs/{run}/comments": {"words": "yes"},
         "/v1/runs/{run}/tell": {"text": "yes"},
         "/v1/runs/{run}/tools/{tool}/keep": {"digest": "0" * 64},
         "/v1/sessions/{run}/words": {"text": "yes"},

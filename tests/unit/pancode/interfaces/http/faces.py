@@ -61,6 +61,9 @@ BESIDE = (
 )
 _TOP_KEYS = "x drops a run; `pancode inbox review` has the other keys"
 NOT_IN_TOP = {
+    "POST /v1/runs/{run}/comments": "lines of a change are marked by commands and in the console",
+    "POST /v1/comments/{comment}": "as the comments themselves",
+    "POST /v1/runs/{run}/send-back": "as the comments themselves",
     **{act: why for act, why in WITHOUT_PAGE.items() if not act.endswith("/drop")},
     "POST /v1/pulls/{pull}": "as the command that opened it, its result is pushed from a checkout",
     "POST /v1/brief/looked": LOOKED,
