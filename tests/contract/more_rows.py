@@ -9,6 +9,7 @@ from pancode.kernel.records import ApiToken, AuditAnchor, Record
 from pancode.memory.model import RunNote
 from pancode.notices.records import Delivery
 from pancode.pull_requests.model import WatchedPull
+from pancode.reviews.model import ReviewComment
 from pancode.schedules.records import Firing, FiringState, Schedule
 from pancode.skills.records import StoredTool, StoredToolFiles
 from pancode.workspaces.records import KeptWorkspace
@@ -32,6 +33,7 @@ MORE: tuple[Record, ...] = (
     IssueWork(
         "shop-12", "SHOP-12", "Add login", "https://x", "shop", "ana", 7, "words", "github", "open", "said"
     ),
+    ReviewComment("c-1", "r-1", "app.py", 3, 5, "new", "x = 1", "why?", "ana", True, 7, 1, "r-2", True),
     WatchedPull(
         "p-1",
         "r-1",
