@@ -154,7 +154,8 @@ install, mcp uninstall, models test, node add, node install, node login, node rm
 node trust, node uninstall, project add, project copy, project prd, project rm, project tools keep, project
 tools rm, project tools try, project webhook, runs comment, runs continue, runs recover, runs retry, runs
 send-back, schedule add, schedule pause, schedule resume, schedule rm, schedule run, sessions end, sessions
-rest, sessions restore, sessions set, skills add, skills agree, skills rm, skills sync, stop, tell, up, web, workflow
+rest, sessions restore, sessions set, skills add, skills agree, skills rm, skills sync, stop, tell, up,
+web, workflow
 batch, workflow chain, workflow explore, workflow race, workflow resume, workspace create, workspace
 open, workspace repair, workspace rm
 """
