@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
@@ -17,10 +17,11 @@ from pancode.kernel.names import label_word
 from pancode.kernel.shell_words import split_words
 from pancode.runs.declared_models import with_values
 from pancode.runs.options import OPTIONS
+from pancode.runs.request import DispatchRequest
+from pancode.workflows.model import StepPlan
+from pancode.workflows.step_graph import UNTIL
 
 MOST_ROUNDS = 20
-UNTIL = 'until: verdict == "approved"'
-"""An example of a condition, for the hints about conditions."""
 MOST_STAGGER_MS = 60_000
 Amount = Annotated[int, Field(ge=1)]
 NonEmpty = Annotated[str, Field(min_length=1)]
@@ -170,6 +171,20 @@ class StepEntry(TaskEntry):
     max: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None = None
     verdict: VerdictEntry | None = None
     back_to: str | None = None
+
+    def to_plan(self, name: str, request: DispatchRequest, needs: Iterable[str]) -> StepPlan:
+        """Return the plan of this step."""
+        told = self.model_dump(mode="json", include={"until", "verdict"}, by_alias=True)
+        return StepPlan(
+            name=name,
+            request=request,
+            needs=tuple(dict.fromkeys(needs)),
+            files=self.files,
+            until=told["until"] or {},
+            most=self.max or 1,
+            verdict=told["verdict"] or {},
+            back_to=self.back_to,
+        )
 
 
 class MatrixEntry(KebabPart):

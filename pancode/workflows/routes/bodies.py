@@ -36,17 +36,7 @@ class StepBody(StepEntry, Body):
         request = replace(
             WorkBody.model_validate(given).asked(by), depth=depth, confirmed=approved, score=score
         )
-        told = self.model_dump(mode="json", include={"until", "verdict"}, by_alias=True)
-        return StepPlan(
-            name=self.name,
-            request=request,
-            needs=tuple(dict.fromkeys(self.needs or ())),
-            files=self.files,
-            until=told["until"] or {},
-            most=self.max or 1,
-            verdict=told["verdict"] or {},
-            back_to=self.back_to,
-        )
+        return self.to_plan(self.name, request, self.needs or ())
 
 
 class ProjectFileBody(Body):
