@@ -11,11 +11,20 @@ from typing import Any
 from node_agent.native.judge import Denied
 from node_agent.native.places import NotFound, Outside
 from node_agent.native.tools.files import Failed
-from node_agent.native.tools.offer import MOST_SHOWN, Deeds, begin_of_diff, lines_of
+from node_agent.native.tools.offer import Deeds
 from node_agent.native.voice import Voice
 from node_agent.policy.commands.programs import Use
 from node_agent.runtimes.acp import AcpWay
-from node_agent.runtimes.lines import dict_of, list_of, text_of
+from node_agent.runtimes.lines import (
+    MOST_SHOWN,
+    begin_of_diff,
+    cut_middle,
+    dict_of,
+    diff_of,
+    exit_of,
+    list_of,
+    text_of,
+)
 
 MOST_OPEN, MOST_DETAIL, MOST_WHY = 200, 200, 500
 MOST_KEPT = 1 << 20
@@ -168,9 +177,11 @@ class AcpCalls:
         if ok and text_of(call.get("kind")) in ("edit", "delete", "move"):
             for path in _list_paths(call):
                 self._deeds.box.changed[path.removeprefix(f"{self._deeds.box.tree.top}/")] = None
-        shown = _format_changes(call, self._deeds.box.tree.top) if ok else {}
+        shown: dict[str, object] = dict(_format_changes(call, self._deeds.box.tree.top)) if ok else {}
         if text_of(call.get("kind")) == "execute":
-            shown = {"output": _read_output(update)[:MOST_SHOWN]}
+            shown = {"output": cut_middle(_read_output(update), MOST_SHOWN)}
+            if (status := read_exit(update)) is not None:
+                shown["exit"] = status
         self._voice.tell("ran", id=name, ok=ok, **shown)
 
     def _deny_call(self, name: str, call: Mapping[str, Any], why: str) -> None:
@@ -209,7 +220,7 @@ def _format_changes(call: Mapping[str, Any], top: str) -> dict[str, str]:
     made = []
     for one in map(dict_of, list_of(call.get("content"))):
         if one.get("type") == "diff":
-            old, new = (lines_of(one.get(side)) for side in ("oldText", "newText"))
+            old, new = (text_of(one.get(side)).splitlines() for side in ("oldText", "newText"))
             first = len(os.path.commonprefix([old, new]))
             old, new = old[first:], new[first:]
             last = len(os.path.commonprefix([old[::-1], new[::-1]]))
@@ -217,9 +228,7 @@ def _format_changes(call: Mapping[str, Any], top: str) -> dict[str, str]:
             made.append((text_of(one.get("path")).removeprefix(f"{top}/"), change))
     # OpenCode reports no diff for a file that it writes.
     if not made and text_of(call.get("kind")) == "edit":
-        raw = dict_of(call.get("rawInput"))
-        new = lines_of(raw.get("newString", raw.get("content")))
-        made.append(("", begin_of_diff(lines_of(raw.get("oldString")), new)))
+        made.append(("", diff_of(dict_of(call.get("rawInput")))))
     made = [(path, change) for path, change in made if change]
     many = len({path for path, _ in made}) > 1
     diff = "\n".join(f"{path}\n{change}" if many else change for path, change in made)[:MOST_SHOWN]
@@ -244,6 +253,15 @@ def _read_result(update: Mapping[str, Any]) -> str:
 def _list_texts(update: Mapping[str, Any]) -> list[str]:
     parts = (dict_of(dict_of(one).get("content")) for one in list_of(update.get("content")))
     return [text_of(one.get("text")) for one in parts]
+
+
+def read_exit(update: Mapping[str, Any]) -> int | None:
+    """Return the exit status of a command, which programs report under several names."""
+    raw = dict_of(update.get("rawOutput"))
+    found = map(
+        exit_of, (raw.get("exit_code"), raw.get("exitCode"), dict_of(raw.get("metadata")).get("exit"))
+    )
+    return next((one for one in found if one is not None), None)
 
 
 def _read_output(update: Mapping[str, Any]) -> str:

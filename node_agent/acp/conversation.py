@@ -400,7 +400,9 @@ class AcpConversation:
             return self._tell_news(kind, news_of(update))
         elif kind == "plan":
             self._tell_news(kind, news_of(update))
-        elif kind != "agent_thought_chunk":
+        elif kind == "agent_thought_chunk":
+            self.voice.think(text_of(dict_of(update.get("content")).get("text")))
+        else:
             return  # The program's facts about itself do not show that its model answers.
         self._heard_ms = self.clock.mono_ms()
 

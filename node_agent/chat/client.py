@@ -53,6 +53,8 @@ class Model:
         """The model's sampling settings; None: the server's defaults."""
         self.newest = False
         """Whether the server is OpenAI's own, whose newest models use another name for the limit."""
+        self.on_thought: Callable[[str], None] | None = None
+        """Gets each piece of what the model thinks, as it arrives."""
         self.heartbeat: Callable[[], float] | None = None
         """Called during an answer; returns the seconds until the next call. An exception ends the request."""
 
@@ -86,6 +88,8 @@ class Model:
                     waiting.reschedule(asyncio.get_running_loop().time() + BETWEEN_S)
                     if piece := stream.take(event):
                         self._on_text(piece)
+                    if stream.thinking and self.on_thought is not None:
+                        self.on_thought(stream.thinking)
         except TimeoutError as exc:
             raise Trouble("no answer in time", passing=True) from exc
         if stream.error:

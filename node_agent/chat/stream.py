@@ -29,13 +29,14 @@ class Stream:
     """An answer as it arrives. `error`: the server's error within it; `garbled`: a part was not a JSON
     object.
 
-    `thought`: whether the model thinks; `text` has no thoughts. `has_grown`: whether the last event had
-    a token.
+    `thought`: whether the model thinks; `text` has no thoughts. `thinking`: the thought in the last event.
+    `has_grown`: whether the last event had a token.
     """
 
     error: str = ""
     garbled: bool = False
     thought: bool = False
+    thinking: str = ""
     finish: str = ""
     """The reason why the answer ended, according to the server; empty: not reported."""
     is_done: bool = False
@@ -65,7 +66,7 @@ class Stream:
 
     def take(self, data: str) -> str:
         """Process one event, or a whole answer in one piece; return the text in it. Raises nothing."""
-        self.has_grown = False
+        self.has_grown, self.thinking = False, ""
         if data.startswith(DONE):
             self.is_done = True
             return ""
@@ -121,6 +122,7 @@ class Stream:
             parts = [one for one in content if isinstance(one, dict)]
             self.thought = self.thought or any(one.get("type") in ("thinking", "reasoning") for one in parts)
             content = "".join(str(one.get("text")) for one in parts if one.get("type") == "text")
+            self.thinking = "".join(one["thinking"] for one in parts if isinstance(one.get("thinking"), str))
         thought = delta.get("reasoning_content") or delta.get("reasoning")
         if delta.get("refusal"):
             self.finish = "content_filter"
@@ -129,7 +131,9 @@ class Stream:
                 self._call(call)
         if extra := {key: value for key, value in delta.items() if key not in _MESSAGE}:
             self._extra.append(extra)
-        text = self._marked.text(content if isinstance(content, str) else "")
+        content = content if isinstance(content, str) else ""
+        text = self._marked.text(content)
+        self.thinking += thought if isinstance(thought, str) else content * self._marked.is_thinking
         self.thought = self.thought or bool(thought) or self._marked.is_thought
         self.has_grown = bool(content or thought or calls)
         return text

@@ -91,6 +91,19 @@ def write_secret(args: argparse.Namespace) -> int:
     return OK
 
 
+def change(args: argparse.Namespace) -> int:
+    """Print the change of a run in progress, as the coordinator asks for it."""
+    from node_agent.cli.changing import show_change
+    from node_agent.workspace.git import WorkspaceFailure
+
+    try:
+        sys.stdout.buffer.write(show_change(_find_home(args), args.attempt))
+    except (WorkspaceFailure, ValueError) as wrong:
+        _say(f"pancode-node: {wrong}", sys.stderr)
+        return FAILED
+    return OK
+
+
 def install(args: argparse.Namespace) -> int:
     """Install the programs of these runtimes for this node's user; with --away remove them."""
     from node_agent.cli.installing import NoProgram, uninstall
@@ -180,6 +193,7 @@ def _make_parser() -> argparse.ArgumentParser:
         ("login", login),
         ("secret", write_secret),
         ("install", install),
+        ("change", change),
     ):
         sub = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__)
         sub.add_argument("--home", help="this fleet's folder on this node")
@@ -187,6 +201,8 @@ def _make_parser() -> argparse.ArgumentParser:
         sub.set_defaults(verb=verb)
         if verb is login:
             sub.add_argument("runtime", help="the runtime to log in to, such as claude")
+        if verb is change:
+            sub.add_argument("attempt", help="RUN.ATTEMPT.LEASE")
         if verb is write_secret:
             sub.add_argument("name", help="such as ANTHROPIC_API_KEY")
         if verb is install:

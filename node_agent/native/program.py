@@ -114,6 +114,7 @@ def _make_model(spec: WorkerSpec, url: str, voice: Voice) -> Model:
     os.environ.update(rename_schemes(os.environ))
     server = Server(f"{url.rstrip('/')}{spec.suffix}", key, proxies=True)
     model = Model(spec.model, server, voice.say, SystemIds())
+    model.on_thought = voice.think
     model.sampling, model.newest = spec.sampling, spec.newest
     return model
 

@@ -20,6 +20,10 @@ from node_agent.wire.identity import (
     unseal_text,
 )
 
+PRINTS_MS, MOST_PRINT, MOST_PRINTED = 250, 4 << 10, 256 << 10
+"""How often the output of a command is told while it runs, and the most bytes at once and in all."""
+MOST_THOUGHT = 20_000
+"""The most characters of one thought in the stream."""
 PIECE, LATEST_MS = 400, 1000
 """A piece of text is written at this many characters, or this many milliseconds after the last one."""
 MOST_WORDS = 200_000
@@ -33,14 +37,21 @@ class Voice:
     def __init__(self, clock: Clock, fd: int = 1) -> None:
         self._clock, self._fd = clock, fd
         self._text: list[str] = []
+        self._thought, self._began = "", 0
         self._size, self._last = 0, clock.mono_ms()
         self.latest_ms = LATEST_MS
         self.written = 0
         self.answer: list[str] = []
         """The pieces of the current answer, which is all text since the last event."""
 
+    def think(self, text: str) -> None:
+        """Add a piece of what the model thinks; it is written as one event before what follows."""
+        self._began = self._began if self._thought else self._clock.mono_ms()
+        self._thought = (self._thought + text)[:MOST_THOUGHT]
+
     def say(self, text: str) -> None:
         """Add a piece of the model's text to the stream."""
+        self._end_thought()
         self._text.append(text)
         self.answer.append(text)
         self._size += len(text)
@@ -57,10 +68,18 @@ class Voice:
         return bool(text)
 
     def tell(self, kind: str, **fields: object) -> None:
-        """Write an event, after any buffered text."""
+        """Write an event, after any buffered text and thought; calls get the time."""
         self.flush()
+        self._end_thought()
         self.answer.clear()
-        self._write({"type": kind, **fields})
+        timed = {"at": self._clock.wall_ms()} if kind in ("called", "ran", "denied") else {}
+        self._write({"type": kind, **timed, **fields})
+
+    def _end_thought(self) -> None:
+        text, self._thought = self._thought, ""
+        if text.strip():
+            spent_ms = self._clock.mono_ms() - self._began
+            self._write({"type": "thought", "at": self._clock.wall_ms(), "ms": spent_ms, "text": text})
 
     def sync(self) -> None:
         """Sync the stream to the disk, if the stream is a file."""
@@ -72,6 +91,25 @@ class Voice:
         self.written += len(data)
         while data:
             data = data[os.write(self._fd, data) :]
+
+
+class CommandOutput:
+    """Tells what a command prints while it runs: whole lines, so that no secret is cut in two, at most
+    each `PRINTS_MS`, the newest `MOST_PRINT` bytes of them, and `MOST_PRINTED` bytes in all."""
+
+    def __init__(self, voice: Voice, call: str, clock: Clock) -> None:
+        self._voice, self._call, self._clock = voice, call, clock
+        self._held, self._rest, self._next_ms, self._told = b"", b"", clock.mono_ms() + PRINTS_MS, 0
+
+    def add(self, data: bytes) -> None:
+        whole, end, rest = (self._rest + data).rpartition(b"\n")
+        self._held, self._rest = (self._held + whole + end)[-MOST_PRINT:], rest[-MOST_PRINT:]
+        now = self._clock.mono_ms()
+        if self._held and now >= self._next_ms and self._told < MOST_PRINTED:
+            # the first line may be cut
+            text = self._held if len(self._held) < MOST_PRINT else self._held.partition(b"\n")[2]
+            self._voice.tell("printed", id=self._call, text=text.decode("utf-8", "replace"))
+            self._told, self._held, self._next_ms = self._told + len(text), b"", now + PRINTS_MS
 
 
 class UserMessages:

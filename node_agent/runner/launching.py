@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -499,13 +499,8 @@ class NodeRuntimes:
     def hidden(self, job: Job) -> dict[str, str]:
         """Return values that must not leave the node: the owner's secrets, logins, and the secrets that the
         job names or brings as copied files."""
-        values = self._around.values()
-        names = {*self._around.owned(), *job.secrets, *filter(is_secret_name, job.env)}
-        names.update(*(runtime.credentials for runtime in RUNTIMES.values()))
-        with suppress(ValueError):  # such an attempt never started
-            values = {**values, **(mine := find_hidden_values(self._around.open_copied(job)))}
-            names.update(mine)
-        return {**{name: values[name] for name in names if name in values}, **inner_secrets(values)}
+        around = self._around
+        return find_hidden(job, around.values(), around.owned(), around.open_copied)
 
     def _list_allowed(self, job: Job) -> dict[str, str]:
         """Return the variables that the job allows and that exist. StepFailed if a secret has no value."""
@@ -665,3 +660,19 @@ def _check_able(job: Job, runtime: base.Runtime) -> None:
         raise StepFailed(
             FailureKind.CANNOT_START, f"runtime {job.runtime} does not support reasoning {job.reasoning}"
         )
+
+
+def find_hidden(
+    job: Job,
+    values: Mapping[str, str],
+    owned: Iterable[str],
+    open_copied: Callable[[Job], Mapping[str, bytes]],
+) -> dict[str, str]:
+    """Return the values that must not leave the node, as `NodeRuntimes.hidden`. `values`: of all names here;
+    `owned`: the names that the owner has set; `open_copied`: returns the job's copied files."""
+    names = {*owned, *job.secrets, *filter(is_secret_name, job.env)}
+    names.update(*(runtime.credentials for runtime in RUNTIMES.values()))
+    with suppress(ValueError):  # such an attempt never started
+        values = {**values, **(mine := find_hidden_values(open_copied(job)))}
+        names.update(mine)
+    return {**{name: values[name] for name in names if name in values}, **inner_secrets(values)}

@@ -281,15 +281,24 @@ class TextPiece:
 
 
 @dataclass(frozen=True, slots=True)
+class Thought:
+    """What the model has thought, for a user who watches the run."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolCall:
     """A tool call by the agent; `detail` is the path or command, truncated, for users. `command`, `paths`:
-    the whole command and the paths of the call, which are checked against the policy."""
+    the whole command and the paths of the call, which are checked against the policy. `diff`: the removed and
+    added lines of an edit, each with its sign, for users."""
 
     tool: str
     action: ActionClass
     detail: str = ""
     command: str = ""
     paths: tuple[str, ...] = ()
+    diff: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,12 +306,14 @@ class Ran:
     """The end of a call that the runtime allowed. `ok`: whether the tool succeeded; a command succeeds if it
     ran.
 
-    `answer`: the beginning of the tool's output, for users; empty if the program does not report it.
+    `answer`: the beginning and the end of the tool's output, for users; empty if the program does not report
+    it. `exit`: the exit status of a command; None if the program does not report it.
     """
 
     call: ToolCall
     ok: bool = True
     answer: str = ""
+    exit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +397,9 @@ class Retrying:
 
 OfTurns = TurnBegan | MessageTaken | TurnEnded | Suspended
 OfFleet = FleetCalled | FleetOver
-Activity = SessionStarted | TextPiece | ToolCall | Ran | Denial | UsageGrew | Retrying | OfTurns | OfFleet
+Activity = (
+    SessionStarted | TextPiece | Thought | ToolCall | Ran | Denial | UsageGrew | Retrying | OfTurns | OfFleet
+)
 
 
 @dataclass(frozen=True, slots=True)

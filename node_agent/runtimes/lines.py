@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -13,8 +13,8 @@ MOST_AT_ONCE, MOST_USD = 10**12, 10**9
 """The largest plausible count, and sum, in one message of a program; larger numbers are false."""
 BLANKS = " \t\n\r\x0b\x0c"
 """The bytes that `bytes.strip` removes from both ends."""
-MOST_ANSWERED = 1000
-"""The maximum number of characters of a tool's answer that are shown to users."""
+MOST_SHOWN = 4_000
+"""The most characters of a change, or of a tool's answer, that are shown to users."""
 LINE_CAP = 16 << 20
 """The maximum bytes of a line; a longer line is dropped. Real programs were seen to write lines of 270 KB."""
 
@@ -127,9 +127,38 @@ def list_of(value: Any) -> list[Any]:
 
 
 def answer_of(value: Any) -> str:
-    """Return the start of a tool's answer, which is a text or a list of blocks with texts."""
+    """Return the start and the end of a tool's answer, which is a text or a list of blocks with texts."""
     blocks = [text_of(dict_of(one).get("text")) for one in list_of(value)]
-    return (text_of(value) or "\n".join(filter(None, blocks)))[:MOST_ANSWERED]
+    return cut_middle(text_of(value) or "\n".join(filter(None, blocks)), MOST_SHOWN)
+
+
+def cut_middle(text: str, most: int) -> str:
+    """Return the text; of a longer one, its first quarter and its end, where a command tells what failed."""
+    return text if len(text) <= most else f"{text[: most // 4]}\n...\n{text[len(text) - most * 3 // 4 :]}"
+
+
+def exit_of(value: Any) -> int | None:
+    """Return the exit status; None if the value is not one."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and -255 <= value <= 255 else None
+
+
+_OLD = ("old_string", "oldString", "old_str", "old")
+_NEW = ("new_string", "newString", "new_str", "new", "content", "file_text")
+
+
+def diff_of(given: Mapping[str, Any]) -> str:
+    """Return the removed and added lines of an edit from its arguments, by the names that programs use."""
+    old, new = (
+        next((text for key in keys if (text := text_of(given.get(key)))), "").splitlines()
+        for keys in (_OLD, _NEW)
+    )
+    return begin_of_diff(old, new)
+
+
+def begin_of_diff(old: Sequence[str], new: Sequence[str]) -> str:
+    """Return the removed and added lines, each with its sign, up to the stream's limit."""
+    lines = [f"{sign}{line}" for sign, side in (("-", old), ("+", new)) for line in side]
+    return "\n".join(lines)[:MOST_SHOWN]
 
 
 def usd_of(value: Any) -> Decimal | None:

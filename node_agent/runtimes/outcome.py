@@ -22,7 +22,7 @@ from node_agent.runtimes.base import (
     keep_end,
     limit_answer,
 )
-from node_agent.runtimes.lines import JsonLines, text_of
+from node_agent.runtimes.lines import JsonLines, diff_of, text_of
 from node_agent.runtimes.logins import LimitReset, delay_in
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass
@@ -70,7 +70,9 @@ def tool_table(
             return shell_call(tool, text_of(given.get("command")))
         detail = next((keep_end(v, DETAIL_CHARS) for k in shown if (v := text_of(given.get(k)))), "")
         found = tuple(v for k in files if (v := text_of(given.get(k))))
-        return ToolCall(tool, known.get(tool, ActionClass.UNKNOWN), detail, paths=found)
+        action = known.get(tool, ActionClass.UNKNOWN)
+        diff = diff_of(given) if action is ActionClass.FILE_WRITE else ""
+        return ToolCall(tool, action, detail, paths=found, diff=diff)
 
     return call_of
 

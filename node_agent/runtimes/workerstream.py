@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from node_agent.runtimes import base
-from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, text_of
+from node_agent.runtimes.lines import answer_of, count_of, dict_of, exit_of, list_of, text_of
 from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, shell_call, without_end
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.fleet import MOST_ARGUMENTS, is_fleet_tool_name
@@ -55,8 +55,9 @@ class WorkerParser(EventParser):
                 self._session = text_of(event.get("session")) or None
                 self._version = text_of(event.get("version")) or None
                 yield base.SessionStarted(self._session, self._model)
-            case "said" | "noted" | "compacted":
-                yield base.TextPiece(text_of(event.get("text")))
+            case "said" | "noted" | "compacted" | "thought" as kind:
+                text = text_of(event.get("text"))
+                yield base.Thought(text) if kind == "thought" else base.TextPiece(text)
             case "called" | "ran" | "denied":
                 yield from self._call(event)
             case "usage":
@@ -83,8 +84,8 @@ class WorkerParser(EventParser):
                 yield base.Retrying(count_of(event.get("status")) or None, text_of(event.get("why")))
             case "final":
                 self._final = event
-            case _:
-                self._known = False
+            case kind:
+                self._known = kind == "printed"  # for users alone
 
     def _call(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         tool = text_of(event.get("tool"), "?")
@@ -95,7 +96,8 @@ class WorkerParser(EventParser):
         if event["type"] == "denied":
             yield self._note_denial(call, event.get("why"))
         else:
-            yield base.Ran(call, event.get("ok") is True, answer_of(event.get("output")))
+            output, status = answer_of(event.get("output")), exit_of(event.get("exit"))
+            yield base.Ran(call, event.get("ok") is True, output, status)
 
     # ---- the outcome: these checks must stay in this order
     def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:

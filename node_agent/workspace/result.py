@@ -472,7 +472,7 @@ def build_commit(
     left = _with_nested(places, index, _find_leftovers(places, index), snapshot, known)
     odd = _stage(places, index, left)
     refused = _omitted_by_git(places.tree, index, left, odd_names.strays)
-    blocked = _without_set_up(index, before) if before is not None and before.changes else None
+    blocked = take_set_up_back(index, before) if before is not None and before.changes else None
     tree = index.must("write-tree").text()
     commit = history.tip
     changes = all_changes(out, places.tree, (snapshot, tree), history.tip)
@@ -532,7 +532,7 @@ def changed_after(index: NodeGit, before: Baseline | None) -> tuple[bytes, ...]:
     return tuple(name for name in names if name not in same)
 
 
-def _without_set_up(index: NodeGit, before: Baseline) -> str | None:
+def take_set_up_back(index: NodeGit, before: Baseline) -> str | None:
     """Restore files that only set-up has changed. Return a message about those that cannot be restored."""
     back = without_set_up(before, _list_entries(index))
     gone = [path for path, entry in back.entries.items() if entry is None]
@@ -565,12 +565,14 @@ def fresh_index(places: AttemptFolders, commit: str, index: Path) -> tuple[NodeG
     return git, found
 
 
-def list_touched(index: NodeGit) -> tuple[tuple[bytes, ...], set[bytes]]:
+def list_touched(index: NodeGit, *, opens: bool = True) -> tuple[tuple[bytes, ...], set[bytes]]:
     """Return files that differ from the index: changed, deleted, or new, not ignored (folders end with /);
-    and all submodules of the index."""
+    and all submodules of the index. `opens`: make closed folders accessible."""
     seen = index.must(*_LIST)
     found = seen.out
-    if "could not open directory" in seen.err:  # git would silently skip the new files in closed folders
+    if (
+        opens and "could not open directory" in seen.err
+    ):  # git would silently skip the new files in closed folders
         make_readable(index.cwd)
         found += index.must(*_LIST_NEW).out
     return tuple(sorted(set(_TOUCHED.findall(found)))), set(_SUBMODULES.findall(found))
@@ -581,8 +583,8 @@ def _find_leftovers(places: AttemptFolders, index: NodeGit) -> _Leftovers:
     touched, links = list_touched(index)
     names = tuple(name for name in touched if not is_left_out(places, name))
     plain = [name for name in names if not name.endswith(b"/") and name not in links]
-    taken, large = _by_size(tree, plain)
-    gone = _beyond_links(tree, plain)
+    taken, large = by_size(tree, plain)
+    gone = beyond_links(tree, plain)
     return _Leftovers(
         names=tuple(name for name in taken if name not in gone),
         gone=gone,
@@ -610,7 +612,7 @@ def _with_nested(
         made += [name for name in names if name.endswith(b"/")]
         files += [name for name in names if not name.endswith(b"/") and not is_left_out(places, name)]
         opened.append(folder)
-    taken, large = _by_size(places.tree, files)
+    taken, large = by_size(places.tree, files)
     return replace(
         left,
         names=(*left.names, *taken),
@@ -621,10 +623,12 @@ def _with_nested(
     )
 
 
-def _by_size(tree: Path, names: Iterable[bytes]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+def by_size(
+    tree: Path, names: Iterable[bytes], most: int = MAX_FILE
+) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
     """Return the files small enough for a result, and those that are too large."""
     every = tuple(names)
-    large = tuple(name for name in every if _measure_size(tree, name) > MAX_FILE)
+    large = tuple(name for name in every if _measure_size(tree, name) > most)
     return tuple(name for name in every if name not in large), large
 
 
@@ -653,7 +657,7 @@ def _is_filled(tree: Path, name: bytes) -> bool:
         return True  # the agent made the folder inaccessible, so assume that it contains files
 
 
-def _beyond_links(tree: Path, names: list[bytes]) -> tuple[bytes, ...]:
+def beyond_links(tree: Path, names: list[bytes]) -> tuple[bytes, ...]:
     """Return names below a path that is now a symlink, which git would follow but the result must not."""
     root, folders = os.fsencode(tree), {folder for name in names for folder in list_parents(name)}
     links = {folder for folder in folders if os.path.islink(os.path.join(root, folder))}

@@ -10,6 +10,7 @@ from pancode.landing import hooks as landing
 from pancode.memory import hooks as memory
 from pancode.notices.records import Delivery
 from pancode.pull_requests import hooks as pull_requests
+from pancode.reviews import hooks as reviews
 from pancode.runs.admission import given_changes
 from pancode.runs.extension import Hook
 from pancode.runs.features import Features, join_features
@@ -44,6 +45,7 @@ FEATURES = join_features(
     landing.FEATURE,
     schedules.FEATURE,
     pull_requests.FEATURE,
+    reviews.FEATURE,
     issues.FEATURE,
     held_workflows.FEATURE,
     STORED,

@@ -35,6 +35,7 @@ from pancode.notices import routes as outgoing_routes
 from pancode.people import routes as people_routes
 from pancode.pull_requests import routes as pull_routes
 from pancode.reports import routes as figure_routes
+from pancode.reviews import routes as review_routes
 from pancode.runs.routes import held as held_routes
 from pancode.runs.routes import queue as queue_routes
 from pancode.runs.routes import receipts as receipt_routes
@@ -69,7 +70,16 @@ _MODULES = (
     *(schedule_routes, outgoing_routes, fleet_routes, figure_routes, queue_routes, held_routes),
     *(receipt_routes, model_routes, choice_routes),
     *(history_routes, account_routes, config_routes, workspace_routes, project_routes, tool_routes),
-    *(issue_routes, agent_routes, token_routes, checkout_routes, backup_routes, pull_routes, drill_routes),
+    *(
+        issue_routes,
+        agent_routes,
+        token_routes,
+        checkout_routes,
+        backup_routes,
+        pull_routes,
+        review_routes,
+        drill_routes,
+    ),
 )
 BODIES: Mapping[type[Body], type[Body]] = {
     schedule_routes.ScheduleBody: schedule_routes.make_body(WorkflowBody)

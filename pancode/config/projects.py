@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pancode.config.units import Commands, FilePath, GpuCount, Labels, Money, Size, Texts
 from pancode.git.forge_rules import repository_of
@@ -43,7 +43,9 @@ class LabelSettings(BaseModel):
 _TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("Fact", "Prefix", "Name"), str),
     **dict.fromkeys(("Names", "Logins"), Texts),
-    **{"Labels": Labels, "Money": Money, "Gpus": GpuCount, "Size": Size, "Gates": Commands, "bool": bool},
+    # an empty `require:` in the file has always meant no labels
+    "Labels": Annotated[Labels, BeforeValidator(lambda given: {} if given is None else given)],
+    **{"Money": Money, "Gpus": GpuCount, "Size": Size, "Gates": Commands, "bool": bool},
     "LabelRules": dict[str, LabelSettings],
 }
 

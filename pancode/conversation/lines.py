@@ -5,8 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from pancode.conversation.model import HeardMessage, Output, Part, Said, SessionTalk, TalkCall, TalkNote, Turn
-from pancode.kernel.formatting import escape_line
+from pancode.conversation.model import (
+    HeardMessage,
+    Output,
+    Part,
+    Said,
+    SessionTalk,
+    TalkCall,
+    TalkNote,
+    TalkThought,
+    Turn,
+)
+from pancode.kernel.formatting import escape_line, format_seconds
 
 OURS = "\u00bb "
 """The mark before messages of users and of PanCode. In other text, a mark that no visible character precedes
@@ -17,7 +27,7 @@ MOST_DETAIL, MOST_LINES = 160, 5
 _UNSEEN = r"[^\w -~\xa0\u202f]"
 """A line break, or a character that may be invisible, such as a joiner or an accent without a letter."""
 _IMITATED = re.compile(f"(?<={_UNSEEN}){OURS[0]}")
-_NOTES = {"started": "* ", "retrying": "~ ", "over": "= ", "noted": "", "compacted": ""}
+_NOTES = {"started": "* ", "retrying": "~ ", "over": "= ", "noted": "", "asks": "", "compacted": ""}
 _RAW = "the run's output contains no readable events; to see it: pancode logs --raw RUN"
 
 
@@ -34,6 +44,10 @@ class LineStory:
         match part:
             case Said(text=text) | Output(text=text):
                 self._say(text)  # The pieces form one text; they are not lines.
+            case TalkThought(spent_ms=spent_ms):
+                # the thought itself may be longer than all that the agent says
+                spent = f" {format_seconds(spent_ms // 1000)}" if spent_ms >= 1000 else ""
+                self._show_lines([f"~ thought{spent}"])
             case HeardMessage(is_fleets=True, by=by, text=text):
                 self._tell(f"[{by}] {text}")
             case HeardMessage(by=by, text=text):
@@ -94,8 +108,13 @@ def _format_ended(call: TalkCall) -> Iterable[str]:
     if call.state == "denied":
         yield f"! denied: {call.tool}{f' ({call.why})' if call.why else ''}"
         return
-    yield f"< {call.state}{f'  {_format_name(call)}' if call.beside else ''}"
-    lines = [line.rstrip() for line in call.answer.splitlines() if line.strip()]
+    spent_ms = call.until_ms - call.from_ms if call.from_ms and call.until_ms else 0
+    took = f"  {format_seconds(spent_ms // 1000)}" if spent_ms >= 1000 else ""
+    yield f"< {call.result}{took}{f'  {_format_name(call)}' if call.beside else ''}"
+    lines = [line.rstrip() for line in (call.answer or call.diff).splitlines() if line.strip()]
+    if call.exit and len(lines) > MOST_LINES:  # the end tells what has failed
+        yield f"{MARK}..."
+        lines = lines[-MOST_LINES:]
     yield from (f"{MARK}{_clip_text(line)}" for line in lines[:MOST_LINES])
     if len(lines) > MOST_LINES:
         yield f"{MARK}..."

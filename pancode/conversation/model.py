@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ MOST_KEPT = 200
 RESTS = {"slot": "a waiting run needed its slot"}
 """Texts for the program's reasons of a suspension that need an explanation."""
 _EDITS = ("write", "edit")
+_CHECKOUT = re.compile(r"/[^\s'\"=]*/work/[^/\s'\"]+/tree/")
+"""The folder of a run's checkout on its node. Paths are shown from the top of the checkout."""
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +77,14 @@ class Said:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class TalkThought:
+    """What the model has thought. `spent_ms`: for how long, in milliseconds; 0: unknown."""
+
+    text: str
+    spent_ms: int = 0
+
+
 @dataclass(slots=True, eq=False)
 class TalkCall:
     """A tool call, which is yielded when it starts and again when it ends."""
@@ -98,17 +109,39 @@ class TalkCall:
     """Whether other calls were running when this one ended."""
     begun: str = ""
     """For a fleet tool: the run or workflow that the call has started."""
+    exit: int | None = None
+    """The exit status of an ended command; None: not reported, or it could not run."""
+    from_ms: int = 0
+    until_ms: int = 0
+    """When the call started and ended, in Unix milliseconds; 0: unknown."""
+
+    @property
+    def result(self) -> str:
+        """Return how an ended call ended: `exit 1`, `ended` for a command of unknown status, or its state."""
+        if self.exit is not None:
+            return f"exit {self.exit}"
+        return "ended" if self.state == "ok" and self.command else self.state
 
     @property
     def about(self) -> str:
-        about = self.command or self.path or self.pattern
+        about = _CHECKOUT.sub("", self.command or self.path) or self.pattern
         return f"{about} -> {self.begun}".strip() if self.begun else about
 
 
 @dataclass(frozen=True, slots=True)
+class Printed:
+    """Lines that the command of a running call has printed since the part before. `call`: its number."""
+
+    call: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class TalkNote:
-    """A note of the program. `kind`: started, noted, compacted, retrying, rests, unread, or over. `over`
-    marks the end of the attempt's output; its text is the attempt's usage."""
+    """A note of the program. `kind`: started, noted, asks, compacted, retrying, rests, unread, or over.
+
+    `asks`: a question of the run says the same. `over`: the end of the attempt's output; the text is the
+    attempt's usage."""
 
     kind: str
     text: str
@@ -123,7 +156,7 @@ class Output:
     text: str
 
 
-Part = HeardMessage | Said | TalkCall | Turn | TalkNote | Output
+Part = HeardMessage | Said | TalkThought | TalkCall | Printed | Turn | TalkNote | Output
 
 
 class SessionTalk:
@@ -201,24 +234,20 @@ class SessionTalk:
                 if self.turn is not None:
                     self.turn.answer += event.text
                 yield Said(event.text)
+            case "thought" if event.text.strip():
+                yield TalkThought(event.text, event.spent_ms)
             case "called" | "asks_fleet" | "fleet_over":
                 yield from self._begin_call(event)
             case "ran" | "denied":
                 yield self._end_call(event)
+            case "printed":
+                yield from (Printed(one.number, event.text) for one in self.open if one.id == event.id)
             case "turn_end":
                 yield self._end_turn(event)
             case "usage":
                 self._used = event.text
-            case "session" if event.text:
-                yield TalkNote("started", f"started, model {event.text}")
-            case "noted" | "compacted" if event.text:
-                yield TalkNote(event.kind, event.text)
-            case "retrying":
-                status, why = f" {event.number}" * bool(event.number), f": {event.why}" * bool(event.why)
-                yield TalkNote("retrying", f"the model call failed{status} and is repeated{why}")
-            case "rests":
-                why = RESTS.get(event.why, event.why)
-                yield TalkNote("rests", f"suspended: {why}; your next message continues it", event.why)
+            case "session" | "noted" | "compacted" | "retrying" | "rests":
+                yield from note_of(event)
 
     def _yield_messages(self, event: WorkerEvent) -> Iterator[HeardMessage]:
         begins = event.kind == "turn"
@@ -242,6 +271,7 @@ class SessionTalk:
         call = TalkCall(
             self.run, self._calls, event.id, event.tool, event.command, event.path, event.pattern, grown
         )
+        call.from_ms = event.at_ms
         if len(self.open) < MOST_KEPT:
             self.open.append(call)
         yield call
@@ -262,13 +292,15 @@ class SessionTalk:
 
     def _end_call(self, event: WorkerEvent) -> TalkCall:
         """End the newest call with the event's id and return it; a call with unknown start has number 0."""
-        alone = TalkCall(self.run, 0, event.id, event.tool, event.command)
+        alone = TalkCall(self.run, 0, event.id, event.tool, event.command, event.path, event.pattern)
         call = next((one for one in reversed(self.open) if one.id == event.id), alone)
         call.beside = len(self.open) > 1
         if call is not alone:
             self.open.remove(call)
         denied = event.kind == "denied"
-        call.state = "denied" if denied else "ok" if event.ok else "failed"
+        works = event.ok and not event.exit  # a tool that answered is not a command that worked
+        call.state = "denied" if denied else "ok" if works else "failed"
+        call.exit, call.until_ms = event.exit, event.at_ms
         call.why, call.diff, call.answer = event.why, event.diff, event.text
         if call.state == "ok" and call.number and self.turn is not None:
             self.turn.files |= {call.path} if call.tool in _EDITS else set()
@@ -283,3 +315,18 @@ class SessionTalk:
         if known is not None:
             self.ended.append(turn)
         return turn
+
+
+def note_of(event: WorkerEvent) -> Iterator[TalkNote]:
+    """Yield the note in an event, if it has a text."""
+    match event.kind:
+        case "retrying":
+            status, why = f" {event.number}" * bool(event.number), f": {event.why}" * bool(event.why)
+            yield TalkNote("retrying", f"the model call failed{status} and is repeated{why}")
+        case "rests":
+            why = RESTS.get(event.why, event.why)
+            yield TalkNote("rests", f"suspended: {why}; your next message continues it", event.why)
+        case "session" if event.text:
+            yield TalkNote("started", f"started, model {event.text}")
+        case "noted" | "compacted" if event.text:
+            yield TalkNote("asks" if event.asks else event.kind, event.text)

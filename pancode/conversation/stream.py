@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from node_agent.wire.other_runtimes import OTHER
@@ -43,6 +45,12 @@ class WorkerEvent:
     path: str = ""
     pattern: str = ""
     diff: str = ""
+    asks: bool = False
+    """For a note: whether a question of the run itself says the same."""
+    exit: int | None = None
+    """For an ended call: the exit status of its command; None: not reported."""
+    spent_ms: int = 0
+    """For a thought: its duration in milliseconds."""
 
 
 class WholeLines:
@@ -125,7 +133,20 @@ def event_of(line: bytes) -> WorkerEvent:
     number = _count(found.get("status" if kind == "retrying" else "number"))
     words = _count(found.get("words"))
     at_ms, ok = at if at < LAST_MS else 0, found.get("ok") is True
-    return WorkerEvent(kind, number, words, by, at_ms, ok, **texts)
+    status, spent_ms = found.get("exit"), _count(found.get("ms"))
+    status = status if type(status) is int and -255 <= status <= 255 else None
+    return WorkerEvent(
+        kind,
+        number,
+        words,
+        by,
+        at_ms,
+        ok,
+        **texts,
+        asks=found.get("asks") is True,
+        exit=status,
+        spent_ms=spent_ms,
+    )
 
 
 class ProgramReading:
@@ -148,27 +169,62 @@ class ProgramReading:
         yield WorkerEvent(
             "usage", text=_format_usage(usage.input_tokens, usage.output_tokens, usage.cost_usd)
         )
-        yield from filter(None, map(self._make_event, found))
+        at_ms = read_time(line)
+        yield from (replace(one, at_ms=at_ms) for one in map(self._make_event, found) if one is not None)
 
     def _make_event(self, activity: Activity) -> WorkerEvent | None:
         """Return the activity as an event; None for turn activities, which such a program does not have."""
-        from node_agent.runtimes.base import Denial, Ran, Retrying, SessionStarted, TextPiece, ToolCall
+        from node_agent.runtimes.base import (
+            Denial,
+            Ran,
+            Retrying,
+            SessionStarted,
+            TextPiece,
+            Thought,
+            ToolCall,
+        )
 
         match activity:
             case SessionStarted(model=model):
                 return WorkerEvent("session", text=model or "")
             case TextPiece(text=text):
                 return WorkerEvent("said", text=text if self._in_pieces or text[-1:] in "\n" else f"{text}\n")
+            case Thought(text=text):
+                return WorkerEvent("thought", text=text)
             case ToolCall(tool=tool, detail=detail):
-                return WorkerEvent("called", id=f"{tool} {detail}", tool=tool, command=detail)
-            case Ran(call=call, ok=ok, answer=answer):
-                of = f"{call.tool} {call.detail}"
-                return WorkerEvent("ran", id=of, ok=ok, text=answer, tool=call.tool, command=call.detail)
+                command = detail if activity.command else ""
+                path = activity.paths[0] if activity.paths and not command else ""
+                pattern = "" if command or path else detail
+                of = f"{tool} {detail}"
+                return WorkerEvent("called", id=of, tool=tool, command=command, path=path, pattern=pattern)
+            case Ran(call=call, ok=ok, answer=answer, exit=status):
+                called = self._make_event(call)
+                assert called is not None
+                return replace(
+                    called, kind="ran", ok=ok, text=answer, diff=call.diff if ok else "", exit=status
+                )
             case Denial(tool=tool, why=why, detail=detail):
                 return WorkerEvent("denied", id=f"{tool} {detail}", tool=tool, command=detail, why=why)
             case Retrying(status=status, why=why):
                 return WorkerEvent("retrying", number=status or 0, why=why)
         return None
+
+
+_TIME = re.compile(rb'[{,]"timestamp":\s*(?:"([0-9T:.+Z-]{19,35})"|([0-9]{12,14})[,}])')
+"""The time of a program's event. Quotes inside of a text are escaped, so that it does not match there."""
+
+
+def read_time(line: bytes) -> int:
+    """Return the time of a program's event in Unix milliseconds; 0 if it has none."""
+    found = _TIME.search(line)
+    if found is None:
+        return 0
+    try:
+        iso = (found[1] or b"").decode("ascii")
+        at_ms = int(found[2]) if not iso else round(datetime.fromisoformat(iso).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return 0
+    return at_ms if 0 < at_ms < LAST_MS else 0
 
 
 def _format_usage(tokens_in: int, tokens_out: int, usd: object = None) -> str:

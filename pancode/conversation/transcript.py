@@ -21,8 +21,12 @@ _SAY = ("person", "fleet")
 
 
 class CalledTool(TypedDict):
+    """`result`: how the call ended: `exit 1`, `ended` (of unknown status), ok, failed or denied; empty: not
+    yet."""
+
     tool: str
     about: str
+    result: str
 
 
 class TalkMessage(TypedDict):
@@ -140,10 +144,11 @@ class _Talk:
     def add_call(self, call: TalkCall, begun: dict[int, CalledTool]) -> None:
         """Add a call that starts, or note what an ended one has started. `begun`: running calls by number."""
         if call.state == "running":
-            begun[call.number] = {"tool": call.tool, "about": call.about}
+            begun[call.number] = {"tool": call.tool, "about": call.about, "result": ""}
             self._find_agent_message(calls=True)["calls"].append(begun[call.number])
         elif call.number in begun:
-            begun.pop(call.number)["about"] = call.about
+            ended = begun.pop(call.number)
+            ended["about"], ended["result"] = call.about, call.result
 
     def _find_agent_message(self, calls: bool = False) -> TalkMessage:
         """Return the agent's current message: calls, then text. A call after text starts a new message."""
@@ -162,7 +167,8 @@ def format_markdown(talk: TalkShape) -> str:
     for one in talk["messages"]:
         again = by == (one["role"], one["by"])
         calls = [
-            f"- {_flatten_text(call['tool'])}: `{_flatten_text(call['about'])}`" for call in one["calls"]
+            f"- {_flatten_text(call['tool'])}: `{_flatten_text(call['about'])}` {call['result']}".rstrip()
+            for call in one["calls"]
         ]
         body = _HEADS.sub(r"\1\\\2", one["text"].strip())
         who = f"## {_flatten_text(one['by'])}" if one["role"] in _SAY or not again else ""

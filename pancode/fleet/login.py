@@ -15,7 +15,7 @@ from pancode.fleet.place import Reach
 from pancode.fleet.ssh.connection import Session, open_session
 from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.reach import login_for, pins_of, target_of
-from pancode.fleet.ssh.remote import Completed, Remote
+from pancode.fleet.ssh.remote import OPEN, Completed, Remote
 from pancode.fleet.ssh.target import AGENT, with_agent
 from pancode.fleet.ssh.terminal import attach
 from pancode.kernel.declared import from_json
@@ -41,14 +41,6 @@ exit 0
 """
 """Opens a shell. $1: folder, $2: name of the session. It writes nothing there: an agent may have left links.
 """
-OPEN = """\
-pid=$(cat "$1/run/agent.pid" 2>/dev/null) && python=$(readlink "/proc/$pid/exe") \\
-  && tr '\\0' '\\n' <"/proc/$pid/cmdline" | grep -q '/start\\.py$' \\
-  || { echo "no node agent runs there; fix: pancode fleet up" >&2; exit 75; }
-home=$1 verb=$2; shift 2
-exec "$python" -I -S -B "$home/current/start.py" "$verb" --home "$home" "$@"
-"""
-"""$1 node home, $2 verb, then its arguments. The node agent's own code knows the node's PATH and files."""
 
 
 def log_in(name: str, target: Mapping[str, Any], runtime: str, environ: Mapping[str, str]) -> int:

@@ -113,3 +113,19 @@ def format_stat(stat: FileStat) -> str:
     counts = "binary" if stat.added is None else f"+{stat.added} -{stat.removed}"
     name = f"{stat.old_path} -> {stat.path}" if stat.old_path is not None else stat.path
     return f"{counts:>12}  {name}\n"
+
+
+def count_lines(diff: bytes) -> bytes:
+    """Return the numbers of added and removed lines of each file in a diff, a line for each file."""
+    counts: dict[bytes, list[int]] = {}
+    mine = [0, 0]
+    is_inside = False
+    for line in diff.split(b"\n"):
+        if line.startswith(b"diff --git "):
+            mine, is_inside = counts.setdefault(line.partition(b" b/")[2] or line[11:], [0, 0]), False
+        elif line.startswith(b"@@ "):
+            is_inside = True
+        elif is_inside and line[:1] in (b"+", b"-"):
+            mine[line[:1] == b"-"] += 1
+    stats = (FileStat(decode_path(name), added, removed) for name, (added, removed) in counts.items())
+    return "".join(map(format_stat, stats)).encode()

@@ -109,13 +109,27 @@ def values_of(declared: Any, made: type[V]) -> Mapping[str, V]:
 
 def to_json(one: Any) -> Any:
     """Return a value as JSON: a dataclass as an object, money and words of an enumeration as text."""
-    if is_dataclass(one):
-        return {each.name: to_json(getattr(one, each.name)) for each in fields(one)}
+    kind: Any = type(one)
+    if kind in _PLAIN:
+        return one
+    if names := names_of(kind):
+        # most fields are plain, and a list of runs has many: a call for each of them would double the cost
+        given = ((name, getattr(one, name)) for name in names)
+        return {name: each if type(each) in _PLAIN else to_json(each) for name, each in given}
     if isinstance(one, Mapping):
         return {key: to_json(each) for key, each in one.items()}
     if isinstance(one, tuple | list):
         return [to_json(each) for each in one]
     return f"{one:f}" if isinstance(one, Decimal) else one.value if isinstance(one, Enum) else one
+
+
+_PLAIN = frozenset((str, int, float, bool, NoneType))
+
+
+@cache
+def names_of(kind: Any) -> tuple[str, ...]:
+    """Return the names of a dataclass's fields; of another type none."""
+    return tuple(one.name for one in fields(kind)) if is_dataclass(kind) else ()
 
 
 def from_json(kind: type[T], data: Mapping[str, Any]) -> T:

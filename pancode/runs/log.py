@@ -107,15 +107,15 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
 MOST_TAIL = 4_000
 
 
-def read_tails(core: Core, streams: Streams, most: int) -> dict[str, str]:
-    """Return the last bytes of output of each active run that has output, as text by run."""
+def read_tails(core: Core, streams: Streams, most: int) -> dict[str, bytes]:
+    """Return the last bytes of output of each active run that has output, by run."""
     with core.ports.ledger.transaction() as tx:
         leases = open_leases(tx)
     found = {}
     for lease in leases:
         identity = AttemptId(run=lease.run, attempt=lease.attempt, lease=lease.lease)
         if size := streams.size(identity, OUT):
-            found[lease.run] = streams.read(identity, OUT, max(0, size - most), most).decode(errors="replace")
+            found[lease.run] = streams.read(identity, OUT, max(0, size - most), most)
     return found
 
 

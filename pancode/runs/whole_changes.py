@@ -132,3 +132,16 @@ def diff_change(core: Core, text: str, stat: bool) -> bytes:
     """Return the change of the run that the text names as a patch, or as a list of files with counts."""
     repo, begins, commit = commits_of(core, get_suspended(core, text))
     return b"" if commit is None else core.ports.depot.diff(repo, begins, commit, stat)
+
+
+def diff_since(core: Core, text: str, before: str, stat: bool) -> bytes:
+    """Return what the run's result has changed since the result of another run. WorkspaceError if the two are
+    not of one repository."""
+    run, old = find_newest_interactive_run(core, text), find_newest_interactive_run(core, before)
+    (repo, snapshot, commit), (repo_before, snapshot_before, commit_before) = map(_own_commits, (run, old))
+    if repo != repo_before:
+        raise WorkspaceError(
+            f"{run.id} and {old.id} are of two repositories",
+            fix=f"pancode diff {run.id}",
+        )
+    return core.ports.depot.diff(repo, commit_before or snapshot_before, commit or snapshot, stat)

@@ -82,6 +82,7 @@ FEATURES = (
     ("pancode.memory",),
     ("pancode.workspaces", "pancode.issues"),
     ("pancode.pull_requests",),
+    ("pancode.reviews",),
     ("pancode.skills",),
     ("pancode.drills",),
     ("pancode.backups",),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import subprocess
 from collections.abc import Iterator
@@ -19,8 +18,10 @@ from pancode.conversation.model import (
     SessionTalk,
     TalkCall,
     TalkNote,
+    TalkThought,
     Turn,
 )
+from pancode.conversation.parts import PartsReader
 from tests.contract.transcripts import GOLDEN, cases, output
 
 Json = dict[str, Any]
@@ -77,11 +78,14 @@ def _add(turn: Json, part: Part, calls: dict[TalkCall, list[Any]]) -> None:
             parts[-1][1] += text
         case Said(text=text):
             parts.append(["text", text])
+        case TalkThought(text=text):
+            parts.append(["thought", text])
         case TalkCall(number=number) if number:
             if part not in calls:
                 parts.append(calls.setdefault(part, []))
             calls[part][:] = ["call", part.tool, part.about, part.state, part.why, part.diff or part.answer]
         case TalkNote(kind=kind, text=text):
+            kind = "noted" if kind == "asks" else kind
             parts.append(["note", kind, text if kind in ("noted", "compacted") else ""])
         case Turn(stop=stop):
             turn["stop"] = stop
@@ -96,7 +100,7 @@ def test_a_stream_is_read_as_its_golden_turns_however_it_is_cut(name: str, cut: 
 
 def test_the_console_reads_the_same_turns() -> None:
     streams = [*map(golden, STREAMS), *map(recorded, cases("native"))]
-    asked = [[_sent(one) for one in pieces(stream, cut)] for stream in streams for cut in CUTS[1:]]
+    asked = [list(_sent(pieces(stream, cut))) for stream in streams for cut in CUTS[1:]]
     done = subprocess.run(
         [NODE, HERE / "talk.mjs"], input=json.dumps(asked), capture_output=True, text=True, check=True
     )
@@ -106,6 +110,9 @@ def test_the_console_reads_the_same_turns() -> None:
             assert next(told) == turns(stream, cut), stream
 
 
-def _sent(piece: Json) -> Json:
+def _sent(told: Iterator[Json]) -> Iterator[Json]:
     """As the API sends it."""
-    return {**piece, "data": None, "b64": base64.b64encode(piece["data"]).decode()}
+    reader = PartsReader()
+    for piece in told:
+        parts = reader.read(piece["run"], piece["attempt"], piece["data"], "native")
+        yield {**piece, "data": None, "parts": parts}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
-from pathlib import Path
 
-GOLDEN = Path(__file__).parents[1] / "contract/golden"
 MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 HOSTILE = f"""printf '%s\\n' '{MARKUP}' "$(printf '\\033[31mred\\033[0m \\033]8;;http://evil.test\\007link\\033]8;;\\007')"
 echo '{MARKUP}' > '<b>x.txt'; printf 'def f():\\n    return 2\\n' > app.py"""
@@ -54,59 +52,6 @@ WANTED_ACTS = {
     "blocked": "answer",
 }
 """The act that each state asks for."""
-
-STEPS = (
-    f"async (transcripts) => {{ {MODULE}"
-    + """
-  const { takeStep } = await module('lib/steps.js');
-  return Object.fromEntries(Object.entries(transcripts).map(([name, text]) => {
-    const steps = [], open = new Map();
-    text.split('\\n').forEach((line, i) => takeStep(steps, open, line, i));
-    const worked = steps.filter((step) => step.call && step.ok).length;
-    return [name, `${worked} worked, then: ${steps.at(-1).say}`];
-  }));
-}"""
-)
-
-
-LAST_SAID = (
-    f"async (texts) => {{ {MODULE}"
-    + """
-  const { lastSaid } = await module('lib/steps.js');
-  return Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, lastSaid(text, 2000)]));
-}"""
-)
-
-_USAGE = '{"type": "usage", "input": 3394, "cached": 1000}\n'
-TAILS = {
-    "ours": '9, "cached": 1000}\n{"type": "said", "text": "reads export/ro"}\n'
-    f'{{"type": "said", "text": "ws.py"}}\n{_USAGE}{{"type": "turn_end", "number": 1, "stop": "end_turn"}}\n',
-    "called": '{"type": "called", "id": "1", "tool": "write", "path": "export.py"}',
-    "shell": "53 %\n\x1b[32mpytest: 63 %\x1b[0m\n",
-    "nothing": f"{'x' * 2_000}{_USAGE}{_USAGE}",
-}
-"""The ends of outputs, cut anywhere; and what Now shows of each."""
-SAID_LAST = {
-    "ours": "reads export/rows.py\n",
-    "called": "write export.py\n",
-    "shell": "53 %\npytest: 63 %\n",
-    "nothing": "",
-}
-
-HOSTILE_STEPS = (
-    '{"item": {"type": "file_change", "changes": "x"}, "type": "item.started"}',
-    '{"type": "assistant", "message": {"content": [{"type": "tool_use", "name": {"toString": 1}}]}}',
-    '{"type": "ran", "output": ' + '{"content": ' * 20_000 + "1" + "}" * 20_000 + "}",
-    "null",
-)
-"""Lines of shapes that no program writes: the words behind them are still to be shown."""
-
-
-def transcripts() -> dict[str, str]:
-    """What each agent program writes while it reads a file, edits it and says so."""
-    real = {path.parent.name: path.read_text() for path in GOLDEN.glob("*/ok-edit.stdout")}
-    return {**real, "hostile": "\n".join((*HOSTILE_STEPS, '{"type": "said", "text": "It continues."}'))}
-
 
 SCROLL = """async () => {
   const box = document.querySelector('.log'), found = [];

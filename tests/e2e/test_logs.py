@@ -41,3 +41,18 @@ def test_a_dispatch_leaves_a_line_of_each_stage_in_both_logs(fleet: Owner, lab: 
         assert all(e["time"].endswith("Z") and e["level"] == "info" for e in entries)
     assert [{f: e[f] for f in FIELDS} for e in here()] == [{f: e[f] for f in FIELDS} for e in there()]
     assert (here()[0]["node"], here()[0]["attempt"]) == ("node1", 1)
+
+
+def test_the_change_so_far_is_read_from_the_checkout_of_a_run_at_work(fleet: Owner, lab: Lab) -> None:
+    """`pancode diff` of a run in progress: what is there now, not what the agent says."""
+    top = fleet.repository("so-far")
+    on = ("--runtime", "shell", "--safety", "full-auto", "--node", "node1")
+    run = fleet.dispatch(*on, "echo first >> README.md; sleep 4; echo second > new.txt; sleep 120", cwd=top)
+    until(lambda: "+first" in fleet.run("diff", run, cwd=top).out, "its first line is seen")
+    until(lambda: "+second" in fleet.run("diff", run, cwd=top).out, "a later file is seen, too")
+    shown = fleet.run("diff", run, cwd=top).ok()
+    assert "so far" in shown.err and "the run continues" in shown.err
+    assert "+1 -0  README.md" in fleet.run("diff", run, "--stat", cwd=top).out
+    fleet.run("runs", "stop", run).ok()
+    fleet.ended(run)
+    assert "so far" not in fleet.run("diff", run, cwd=top).ok().err

@@ -26,22 +26,17 @@ from tests.e2e.console_pages import (
     BROKEN,
     FIRST_ACTS,
     HOSTILE,
-    LAST_SAID,
     MARKS,
     MARKUP,
     QUESTION,
     ROUTES,
-    SAID_LAST,
     SCROLL,
     SLOW,
     STEAL,
-    STEPS,
-    TAILS,
     TURNS,
     WANTED,
     WANTED_ACTS,
     Foreign,
-    transcripts,
 )
 from tests.e2e.console_session import back_returns_to_the_row, kept_token, sign_in_and_land
 from tests.e2e.hostile_texts import nothing_but_text
@@ -191,13 +186,6 @@ def test_the_inbox_opens_at_a_question_and_stays_there(console: Console, page: P
     inbox_does_not_move(console, page, top)
 
 
-def test_what_an_agent_said_last_is_words_and_no_json(page: Page) -> None:
-    said = page.evaluate(LAST_SAID, transcripts())
-    assert said.pop("hostile") == "It continues.\n"
-    assert set(said.values()) == {"Done: the work is finished.\n"}, said
-    assert page.evaluate(LAST_SAID, TAILS) == SAID_LAST
-
-
 def test_no_text_becomes_more_than_text_as_markdown(console: Console, page: Page) -> None:
     nothing_but_text(console, page)
 
@@ -252,9 +240,6 @@ def test_what_an_agent_wrote_is_text(console: Console, page: Page, hostile: str)
     expect(page.get_by_role("region", name="change")).to_contain_text(MARKUP)
     expect(page.get_by_role("navigation", name="files")).to_contain_text("<b>x.txt")
     expect(page.locator("main img, main script")).to_have_count(0)
-    told = page.evaluate(STEPS, transcripts())
-    assert told.pop("hostile") == "0 worked, then: It continues."
-    assert set(told.values()) == {"2 worked, then: Done: the work is finished."}, told
     assert page.evaluate("() => { try { document.body.innerHTML = '<p>' } catch (e) { return e.name } }") == (
         "TypeError"
     ), "no text becomes markup by accident"
@@ -451,10 +436,13 @@ def test_comments_on_a_change_become_the_next_attempt(console: Console, page: Pa
         sent.append(route.request.post_data_json)
         route.fulfill(status=201, json={"run": hostile, "state": "pending", "reason": "queued"})
 
-    page.route(f"**/v1/runs/{hostile}/continue", take)
+    page.route(f"**/v1/runs/{hostile}/send-back", take)
     page.get_by_role("button", name="Send back").click()
     expect(page.locator(".toast")).to_contain_text("continues with your comments")
-    assert "app.py:2\n>     return 2\nthree, please" in sent[0]["text"]
+    assert sent[0]["text"] == ""
+    (kept,) = console.owner.ask("runs", "comments", hostile)["comments"]
+    assert (kept["place"], kept["quote"], kept["words"]) == ("app.py:2", "    return 2", "three, please")
+    assert kept["person"] and kept["sent_in"] is None
 
 
 def test_the_inbox_is_worked_by_keyboard(console: Console, page: Page, top: Path) -> None:

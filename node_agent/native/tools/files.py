@@ -42,6 +42,8 @@ class Box:
     """The project's stored tools, by name."""
     heartbeat: Callable[[], float] | None = None
     """Called every `BEAT_S` seconds while a command runs. An exception from it ends the command."""
+    on_output: Callable[[bytes], None] = lambda data: None
+    """Gets what a command prints, as it comes."""
 
     def look(self, path: str, use: Use) -> AbstractContextManager[Spot]:
         """Open the file after checking both its given name and its real name."""

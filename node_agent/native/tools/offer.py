@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,8 @@ from node_agent.native.tools.changes import KINDS, read_changes
 from node_agent.native.tools.files import Box, Failed, edit, find, grep, ls, read, write
 from node_agent.native.tools.shell import bash, run_made
 from node_agent.native.tools.skills import read_skill_file
-from node_agent.native.voice import Voice
+from node_agent.native.voice import CommandOutput, Voice
+from node_agent.runtimes.lines import MOST_SHOWN, cut_middle, diff_of
 from node_agent.runtimes.workerspec import MadeTool
 
 Tool = Callable[[Box, Mapping[str, Any]], str]
@@ -73,8 +75,6 @@ def made_forms(made: Iterable[MadeTool]) -> list[ToolForm]:
 
 
 MOST_CALLS_AT_ONCE = 32
-MOST_SHOWN = 4_000
-"""The maximum number of characters of a change, or of a command's output, in the stream."""
 
 
 class Deeds:
@@ -90,6 +90,7 @@ class Deeds:
         self.calls += 1
         given = call.fields
         self._voice.tell("called", id=call.id, tool=call.name, **self._describe_call(call.name, given or {}))
+        self.box.on_output = CommandOutput(self._voice, call.id, self.box.clock).add
         try:
             if number >= MOST_CALLS_AT_ONCE:
                 raise Failed(f"not executed: at most {MOST_CALLS_AT_ONCE} calls are allowed in one answer")
@@ -151,22 +152,18 @@ class Deeds:
         return about
 
 
-def _format_shown(name: str, given: dict[str, Any], text: str, ok: bool) -> dict[str, str]:
-    """Return the text of a call for users: a command's output, or the beginning of an edit's diff."""
+def _format_shown(name: str, given: dict[str, Any], text: str, ok: bool) -> dict[str, object]:
+    """Return what users see of a call: a command's output and exit status, or the beginning of an edit's
+    diff."""
     if isinstance(given.get("command"), str):
-        return {"output": text[:MOST_SHOWN]}
-    if not ok or name not in ("edit", "write"):
-        return {}
-    old, new = given.get("old"), given.get("new" if name == "edit" else "content")
-    return {"diff": begin_of_diff(lines_of(old), lines_of(new))}
+        ended = _ENDED.search(text)  # our note on the end, which follows all output of the command
+        if ended is None:
+            return {"output": cut_middle(text, MOST_SHOWN)}
+        output = text[: ended.start()].rstrip("\n")
+        return {
+            "output": cut_middle(output, MOST_SHOWN), "exit": int(ended[2]) + 128 * (ended[1] != "exit")
+        }  # fmt: skip
+    return {"diff": diff_of(given)} if ok and name in ("edit", "write") else {}
 
 
-def lines_of(text: object) -> list[str]:
-    """Return the lines of a text; none for a value that is not text."""
-    return text.splitlines() if isinstance(text, str) else []
-
-
-def begin_of_diff(old: Sequence[str], new: Sequence[str]) -> str:
-    """Return the removed and added lines, each with its sign, up to the stream's limit."""
-    lines = [f"{sign}{line}" for sign, side in (("-", old), ("+", new)) for line in side]
-    return "\n".join(lines)[:MOST_SHOWN]
+_ENDED = re.compile(r"\[(exit|ended by signal) (\d+)\]\Z")

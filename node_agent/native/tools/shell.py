@@ -168,6 +168,7 @@ def _watch_command(process: subprocess.Popen[bytes], box: Box, wait_s: int) -> t
                 if not data:
                     poll.unregister(fd)
                 kept.add(data)
+                box.on_output(data)
                 if kept.size > MOST_PRINTED:
                     return kept, "output"
             elif handle in ready:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,8 @@ from node_agent.runtimes.base import (
     Retrying,
     SessionStarted,
     TextPiece,
+    Thought,
+    ToolCall,
     UsageGrew,
     ended_for_us,
     how_it_ended,
@@ -80,6 +83,8 @@ class ClaudeParser(EventParser):
             if block.get("type") == "text" and (text := text_of(block.get("text"))):
                 self._tokens.last_text = limit_answer(text)
                 yield TextPiece(text)
+            elif block.get("type") == "thinking" and (text := text_of(block.get("thinking"))):
+                yield Thought(text)
             elif block.get("type") == "tool_use":
                 call = call_of(text_of(block.get("name"), "?"), dict_of(block.get("input")))
                 yield self._begin_call(block.get("id"), call)
@@ -94,7 +99,7 @@ class ClaudeParser(EventParser):
             if is_denied(block, meta.get(number, {})):
                 yield self._note_denial(call, block.get("content"))
             else:
-                yield Ran(call, block.get("is_error") is not True, answer_of(block.get("content")))
+                yield end_of_call(call, answer_of(block.get("content")), block.get("is_error") is not True)
 
     # ---- the outcome: the order of these checks matters
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
@@ -108,6 +113,18 @@ class ClaudeParser(EventParser):
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a successful result"
         return self._judge_answer(text_of(self._result.get("result")))
+
+
+_EXIT = re.compile(r"Exit code (\d{1,3})\n?")
+
+
+def end_of_call(call: ToolCall, answer: str, ok: bool) -> Ran:
+    """Return the end of a call. The program reports the exit status of a failed command in its answer only,
+    and none for a command that it could not start."""
+    found = _EXIT.match(answer) if call.command else None
+    if found is not None:
+        return Ran(call, ok, answer[found.end() :], int(found[1]))
+    return Ran(call, ok, answer, 0 if ok and call.command else None)
 
 
 def _find_failure(result: dict[str, Any]) -> tuple[FailureKind, str] | None:

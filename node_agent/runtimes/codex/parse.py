@@ -9,7 +9,7 @@ from typing import Any
 
 from node_agent.runtimes import base
 from node_agent.runtimes.codex.tools import call_of
-from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of
+from node_agent.runtimes.lines import answer_of, count_of, dict_of, exit_of, text_of
 from node_agent.runtimes.logins import clock_in
 from node_agent.runtimes.outcome import EventParser, without_end
 from node_agent.wire.failure import FailureKind, by_status
@@ -51,6 +51,8 @@ class CodexParser(EventParser):
             item = dict_of(event.get("item"))
             if item.get("type") == "agent_message":
                 return self._read_message(text_of(item.get("text")))
+            if item.get("type") == "reasoning" and (text := text_of(item.get("text"))):
+                return (base.Thought(text),)
             call = call_of(item)
             if call is None:
                 return ()
@@ -116,7 +118,8 @@ class CodexParser(EventParser):
         status = item.get("status")
         if status == "declined":
             return self._note_denial(call, "declined")
-        return base.Ran(call, status == "completed", answer_of(item.get("aggregated_output")))
+        output = answer_of(item.get("aggregated_output"))
+        return base.Ran(call, status == "completed", output, exit_of(item.get("exit_code")))
 
     # ---- the outcome; the order matters
     def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:

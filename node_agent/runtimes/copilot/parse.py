@@ -8,7 +8,7 @@ from typing import Any
 
 from node_agent.runtimes import base
 from node_agent.runtimes.copilot.tools import call_of, is_denied
-from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of, total_of
+from node_agent.runtimes.lines import answer_of, count_of, dict_of, exit_of, text_of, total_of
 from node_agent.runtimes.outcome import EventParser, subtract_usage, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
@@ -90,7 +90,8 @@ class CopilotParser(EventParser):
             yield self._note_denial(call, error.get("message"))
         else:
             output = dict_of(data.get("result")).get("content") or error.get("message")
-            yield base.Ran(call, data.get("success") is not False, answer_of(output))
+            status = exit_of(dict_of(data.get("shellExecution")).get("exitCode"))
+            yield base.Ran(call, data.get("success") is not False, answer_of(output), status)
 
     # ---- the outcome; the order matters
     def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from node_agent.runtimes import base
-from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of, total_of, usd_of
+from node_agent.runtimes.lines import answer_of, count_of, dict_of, exit_of, text_of, total_of, usd_of
 from node_agent.runtimes.opencode.tools import DENIED, call_of
 from node_agent.runtimes.outcome import EventParser, without_end
 from node_agent.wire.failure import FailureKind, by_status
@@ -70,7 +70,8 @@ class OpencodeParser(EventParser):
         if failed and any(words in why for words in DENIED):
             yield self._note_denial(call, why)
         else:
-            yield base.Ran(call, not failed, answer_of(why if failed else state.get("output")))
+            status = exit_of(dict_of(state.get("metadata")).get("exit"))
+            yield base.Ran(call, not failed, answer_of(why if failed else state.get("output")), status)
 
     def _add(self, tokens: dict[str, Any], cost: Decimal | None) -> bool:
         """Count one step; return whether it reported its usage. A price of 0 means that the price is

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from node_agent.runtimes import base
-from node_agent.runtimes.lines import count_of, text_of, usd_of
+from node_agent.runtimes.lines import count_of, exit_of, text_of, usd_of
 from node_agent.runtimes.outcome import EventParser
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.node import RuntimeFact
@@ -103,7 +103,7 @@ class ScriptedParser(EventParser):
             command = shell if action is ActionClass.SHELL else ""
             call = base.ToolCall(name, action, detail, command, tuple(detail.split()[:1]))
             yield call
-            yield base.Ran(call, event.get("ok") is not False)
+            yield base.Ran(call, event.get("ok") is not False, exit=exit_of(event.get("exit")))
         else:
             yield self._note_denial(base.ToolCall(name, action, detail), "")
 

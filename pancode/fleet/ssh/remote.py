@@ -55,6 +55,15 @@ FIX = "\n  fix: "
 TOO_MANY = 2
 """ChannelOpenError code of a server whose MaxSessions is reached."""
 
+OPEN = """\
+pid=$(cat "$1/run/agent.pid" 2>/dev/null) && python=$(readlink "/proc/$pid/exe") \\
+  && tr '\\0' '\\n' <"/proc/$pid/cmdline" | grep -q '/start\\.py$' \\
+  || { echo "no node agent runs there; fix: pancode fleet up" >&2; exit 75; }
+home=$1 verb=$2; shift 2
+exec "$python" -I -S -B "$home/current/start.py" "$verb" --home "$home" "$@"
+"""
+"""$1 node home, $2 verb, then its arguments. The node agent's own code knows the node's PATH and files."""
+
 
 @dataclass(frozen=True, slots=True)
 class Completed:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from pancode.conversation.model import HeardMessage, Said, SessionTalk, TalkCall, TalkNote, Turn
+from pancode.conversation.model import HeardMessage, Said, SessionTalk, TalkCall, TalkNote, TalkThought, Turn
 from pancode.kernel.formatting import clip_columns, count_noun, reveal_invisible
 
 Json = dict[str, Any]
@@ -48,7 +48,9 @@ class UpdateReader:
                     yield make_chunk("user_message_chunk", text)
                 case Said(text=text):
                     yield make_chunk("agent_message_chunk", text)
-                case TalkNote(kind="noted" | "compacted" | "retrying", text=text):
+                case TalkThought(text=text):
+                    yield make_chunk("agent_thought_chunk", text)
+                case TalkNote(kind="noted" | "asks" | "compacted" | "retrying", text=text):
                     yield make_chunk("agent_thought_chunk", f"{text}\n")
                 case TalkCall(state="running"):
                     yield {"sessionUpdate": "tool_call", **self._describe_call(part), "status": "in_progress"}

@@ -50,11 +50,14 @@ TREE: Mapping[str, Command] = {
     "chat": _C(
         "talk with Panos or another agent; the same as plain `pancode`", "pancode.sessions.commands.chat"
     ),
-    "runs": _C("recent runs: ls, show, retry, continue, verify, recover"),
+    "runs": _C("recent runs: ls, show, retry, continue, comment, recover"),
     "runs ls": _C("recent runs, newest first; --waiting: the queue", "pancode.runs.commands.runs"),
     "runs show": _C("everything about one run", "pancode.runs.commands.runs"),
     "runs retry": _C("repeat the same work as a new run", "pancode.runs.commands.runs"),
     "runs continue": _C("continue from a result with a new message", "pancode.runs.commands.runs"),
+    "runs comment": _C("comment on a line of a run's change", "pancode.reviews.commands"),
+    "runs comments": _C("the comments on a change, and the answers", "pancode.reviews.commands"),
+    "runs send-back": _C("send the comments to the agent: the next round", "pancode.reviews.commands"),
     "runs recover": _C("continue runs that failed or were interrupted", "pancode.runs.commands.health"),
     "logs": _C("what a run said and did; -f follows it", "pancode.runs.commands.logs"),
     "diff": _C("what a run changed", "pancode.runs.commands.runs"),

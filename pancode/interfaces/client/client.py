@@ -272,6 +272,16 @@ class LogPart:
     state: str
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change as a diff. `at`: when that of a run in progress was read; empty: the run has ended. `notes`:
+    what it lacks."""
+
+    diff: bytes
+    at: str
+    notes: str
+
+
 class Client:
     """The API client of one command. `starts`: start a coordinator if none runs; else raise NotRunningError.
 
@@ -342,6 +352,13 @@ class Client:
     def raw(self, path: str, **query: object) -> bytes:
         """Return the answer's bytes unchanged."""
         return self._exchange("GET", _add_query(path, query))[1]
+
+    def change(self, run: str, *, stat: bool = False, since: str | None = None) -> Change:
+        """Return a run's change, or that of a run in progress so far. `since`: the run whose result it is
+        compared with."""
+        path = _add_query(path_of("runs", run, "diff"), {"stat": stat, "now": True, "since": since})
+        headers, data = self._exchange("GET", path)
+        return Change(data, headers.get("pancode-at") or "", unquote(headers.get("pancode-notes") or ""))
 
     def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
         """Return a part of a run's stored log, from this offset."""

@@ -18,6 +18,7 @@ from pancode.fleet.answers import ProcessShape, RunningShape, TroubleShape
 from pancode.fleet.part import CoordinatorPart
 from pancode.fleet.place import ApiListener, ListenAddress
 from pancode.fleet.ssh.machines import Machines
+from pancode.fleet.ssh.unfinished_change import UnfinishedChanges
 from pancode.fleet.standing import Held
 from pancode.git.log_store import LogStreams
 from pancode.kernel.errors import ConfigError, PancodeError, UnavailableError, UsageError
@@ -237,6 +238,7 @@ class ApiContext:
     closing: threading.Event = field(default_factory=threading.Event)
     nudges: Nudges = field(default_factory=Nudges)
     trouble: PassTrouble = field(default_factory=PassTrouble)
+    unfinished: UnfinishedChanges = field(default_factory=UnfinishedChanges)
     closed: list[TroubleShape] = field(default_factory=list)
     """The ports that should be open but are not: what, why, fix."""
 

@@ -12,6 +12,8 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from pancode.conversation.lines import LogStory
+from pancode.conversation.parts import PartsReader
+from pancode.conversation.stream import BEGINS, reading_of
 from pancode.fleet.acts import Progress, ProgressLine
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.problems import body_of, problem_of
@@ -131,12 +133,52 @@ class ShownLog:
         return LogPiece(data, here, more=ends or piece.more)
 
 
+def show_tail(runtime: str, data: bytes, most: int) -> str:
+    """Return the end of an output as text. The first line of an output that is longer may be cut."""
+    texts = list[str]()
+    story = LogStory(runtime, texts.append)
+    if len(data) == most and reading_of(runtime, BEGINS) is not None:
+        data = data.partition(b"\n")[2]
+    story.write("", data)
+    return "".join(texts)
+
+
+def format_log(piece: LogPiece) -> str:
+    """Return the event with the bytes of a piece."""
+    place, shown = piece.place, base64.b64encode(piece.data).decode()
+    data = {"attempt": place.attempt, "next": place.offset, "stream": place.stream, "b64": shown}
+    return format_event("log", data, f"{place.attempt}:{place.offset}")
+
+
+class PartsOfLog:
+    """Formats a run's output as `parts`: what the agent says, thinks and does, instead of bytes."""
+
+    def __init__(self, run: str, runtime: str) -> None:
+        self._run, self._runtime = run, runtime
+        self._reader: PartsReader | None = None
+
+    def format(self, piece: LogPiece) -> str:
+        data, attempt = piece.data, piece.place.attempt
+        if self._reader is None:
+            is_cut, before = piece.before != 0, piece.before or 0
+            data = data.partition(b"\n")[2] if is_cut else data  # the end of a line is not an event
+            self._reader = PartsReader(before + is_cut)
+        parts = self._reader.read(self._run, attempt, data, self._runtime)
+        left = piece.place.offset - self._reader.behind
+        return format_event("parts", {"attempt": attempt, "next": left, "parts": parts})
+
+
 async def log_events(
-    context: ApiContext, read: ReadLog, place: LogPlace, *, follows: bool
+    context: ApiContext,
+    read: ReadLog,
+    place: LogPlace,
+    *,
+    follows: bool,
+    tell: Callable[[LogPiece], str] = format_log,
 ) -> AsyncIterator[str]:
     """Yield `log` with bytes from a place on, `attempt` when another attempt begins, `end` when nothing can
     follow. Each `log` contains the next offset; a reader that resumes there misses and repeats nothing.
-    `follows`: wait for what is not stored yet."""
+    `follows`: wait for what is not stored yet. `tell`: formats a piece, as another event than `log`."""
     while not context.closing.is_set():
         seen = context.bell.count
         try:
@@ -148,9 +190,7 @@ async def log_events(
             yield format_event("attempt", {"attempt": piece.place.attempt, "stream": place.stream})
         place = piece.place
         if piece.data:
-            shown = base64.b64encode(piece.data).decode()
-            data = {"attempt": place.attempt, "next": place.offset, "stream": place.stream, "b64": shown}
-            yield format_event("log", data, f"{place.attempt}:{place.offset}")
+            yield tell(piece)
         elif piece.end or not (follows or piece.more):
             yield format_event(
                 "end", {"attempt": place.attempt, "next": place.offset, "complete": piece.complete}

@@ -532,6 +532,23 @@ TOOLS: tuple[McpTool, ...] = (
         output={"diff": _TEXT, "cut": {"type": "boolean"}},
     ),
     McpTool(
+        "comments",
+        "The comments on a run's change, and its answers to those of the round before.",
+        "GET /v1/runs/{run}/comments",
+        {"run": RUN},
+        output={"run": _TEXT, "round": _NUMBER, "comments": {"type": "array"}},
+    ),
+    McpTool(
+        "comment",
+        "Comment on a run's change: a line, a file (line 0) or the whole (no file). People send it back.",
+        "POST /v1/runs/{run}/comments",
+        {"run": RUN, "file": _TEXT, "line": _NUMBER, "words": string_schema("the comment")},
+        ("words",),
+        right=TELLS,
+        untrusted=False,
+        output={"id": _TEXT, "place": _TEXT},
+    ),
+    McpTool(
         "retry",
         "Start the same task again, as a new run.",
         "POST /v1/runs/{run}/retry",

@@ -95,7 +95,7 @@ VIEWS: Mapping[str, PageView] = {
     "log": PageView(lambda answers, about, moment: Page(shape={"run": about}), _with()),
     "diff": PageView(
         texts.draw_diff,
-        lambda about: {"diff": ApiAsk(path_of("runs", about, "diff"), raw=True, once=True)},
+        lambda about: {"diff": ApiAsk(path_of("runs", about, "diff"), {"now": 1}, raw=True, once=True)},
         wraps=False,
     ),
     "receipt": PageView(

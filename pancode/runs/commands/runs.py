@@ -29,7 +29,6 @@ from pancode.interfaces.cli.terminal import (
     short_time,
     shorten_binaries,
 )
-from pancode.interfaces.client.client import path_of
 from pancode.kernel.formatting import (
     clip_columns,
     cost_of,
@@ -235,13 +234,27 @@ def diff(
     *,
     run: AnyRun = LAST,
     stat: Annotated[bool, option("Show only the files and the number of changed lines.")] = False,
+    since: Annotated[
+        str | None,
+        option("Show what has changed since this run's result, as of the round before.", "RUN"),
+    ] = None,
     face: Json,
 ) -> None:
-    """Show a run's change as a patch for git apply; for a suspended session, its whole change."""
+    """Show a run's change as a patch for git apply; for a suspended session, its whole change.
+
+    Of a run in progress, its node reads what has changed so far, at most every ten seconds.
+    """
     client = face.client()
-    change = client.raw(path_of("runs", find_run(client, run), "diff"), stat=stat)
+    before = None if since is None else find_run(client, since)
+    found = client.change(find_run(client, run), stat=stat, since=before)
+    change = found.diff
     if face.as_json:
-        return face.show({"run": run, "diff": change.decode("utf-8", "replace")}, str)
+        so_far = {"at": found.at, "notes": found.notes} if found.at else {}
+        return face.show({"run": run, "diff": change.decode("utf-8", "replace"), **so_far}, str)
+    if found.at:
+        face.note(f"so far, at {short_time(found.at)}; the run continues")
+    if found.notes:
+        face.note(f"not shown: {escape_line(found.notes)}")
     if not change:
         face.note("no changes")
     change = shorten_binaries(change, sys.stdout)

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from functools import partial
+from urllib.parse import quote
 
 from pancode.conversation.stream import reading_of
+from pancode.git.diff import count_lines
 from pancode.interfaces.http.access.rights import DISPATCHES, STOPS
 from pancode.interfaces.http.access.run_rights import refuse_act
 from pancode.interfaces.http.bodies import BeginsRun, ContinueBody, DispatchBody, ReasonBody, RetryBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.cursors import PAGED, Cursors
 from pancode.interfaces.http.routing import ApiCall, EventStream, Octets, Verb
-from pancode.interfaces.http.streams import ReadLog, ShownLog, log_events, make_event_stream, run_events
+from pancode.interfaces.http.streams import (
+    PartsOfLog,
+    ReadLog,
+    ShownLog,
+    log_events,
+    make_event_stream,
+    run_events,
+    show_tail,
+)
 from pancode.kernel.pages import MOST_ROWS, RUN_FILTERS
 from pancode.kernel.records import Run, RunState
 from pancode.kernel.values import replace
@@ -28,8 +38,8 @@ from pancode.runs.request import DispatchRequest, workspace_in
 from pancode.runs.retry import dispatch_again
 from pancode.runs.stop import stop_run
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import get_run, get_run_detail, get_run_shape
-from pancode.runs.whole_changes import diff_change
+from pancode.runs.views import format_iso, get_run, get_run_detail, get_run_shape
+from pancode.runs.whole_changes import diff_change, diff_since
 
 
 @Verb(answers.RUNS, command="runs ls", query=(*PAGED, *RUN_FILTERS))
@@ -109,12 +119,18 @@ def _list_snapshots(context: ApiContext, call: ApiCall) -> answers.SnapshotsAnsw
     return {"snapshots": under_way(context.core)}
 
 
-@Verb(answers.TAILS, query=("bytes",))
+@Verb(answers.TAILS, query=("bytes", "shown"))
 def _list_tails(context: ApiContext, call: ApiCall) -> answers.TailsAnswer:
-    """Return the last output of each run that is at work."""
-    return {
-        "tails": read_tails(context.core, context.coordinator.streams, call.number("bytes", 600, MOST_TAIL))
-    }
+    """Return the last output of each run that is at work. `shown`: as the text that `pancode logs` shows."""
+    core, most, is_shown = context.core, call.number("bytes", 600, MOST_TAIL), call.flag("shown")
+
+    def describe(run: str, tail: bytes) -> str:
+        if not is_shown:
+            return tail.decode(errors="replace")
+        return show_tail(get_run(core, run).runtime, tail, most)
+
+    tails = read_tails(core, context.coordinator.streams, most)
+    return {"tails": {run: describe(run, tail) for run, tail in tails.items()}}
 
 
 @Verb(answers.RUN, command="runs show")
@@ -137,15 +153,22 @@ def _stream_events(context: ApiContext, call: ApiCall) -> EventStream:
 
 
 @Verb(
-    "GET /v1/runs/{run}/log", command="logs", query=("offset", "last", "stream", "attempt", "follow", "shown")
+    "GET /v1/runs/{run}/log",
+    command="logs",
+    query=("offset", "last", "stream", "attempt", "follow", "shown", "parts"),
 )
 def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
     """Return a run's output from an offset on, or its last bytes.
 
     `follow`: as events, until the run has ended. `shown`: as events with the text that `pancode logs` shows.
+    `parts`: as events with what the agent says, thinks and does.
     """
     place, follows, is_shown = LogPlace.of(call.query), call.flag("follow"), call.flag("shown")
     read: ReadLog = partial(read_log, context.core, context.coordinator.streams, call.path["run"])
+    if call.flag("parts"):
+        run = _find_run(context, call)
+        tell = PartsOfLog(run.id, run.runtime).format
+        return make_event_stream(log_events(context, read, place, follows=follows, tell=tell))
     piece = read(replace(place, offset=0, last=0) if is_shown else place)
     if follows or is_shown:
         if is_shown and reading_of(runtime := _find_run(context, call).runtime) is not None:
@@ -158,9 +181,24 @@ def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
     return Octets(piece.data, headers=headers)
 
 
-@Verb("GET /v1/runs/{run}/diff", command="diff", query=("stat",))
+@Verb("GET /v1/runs/{run}/diff", command="diff", query=("stat", "now", "since"))
 def _diff(context: ApiContext, call: ApiCall) -> Octets:
-    """Return the run's change as a diff."""
+    """Return the run's change as a diff.
+
+    `since`: what has changed since the result of another run, such as that of the round before. `now`: for a
+    run in progress, its change so far, read from its node at most every ten seconds; the headers `Pancode-At`
+    and `Pancode-Notes` say when it was read and what it lacks.
+    """
+    run, since = _find_run(context, call), call.query.get("since", "")
+    if since:
+        return Octets(diff_since(context.core, run.id, since, call.flag("stat")))
+    is_open = run.state is not RunState.ENDED and run.result.get("commit") is None
+    read = context.unfinished.read
+    found = read(context.core, context.coordinator.fleet, run) if call.flag("now") and is_open else None
+    if found is not None:
+        notes = {"Pancode-Notes": quote("; ".join(found.notes)[:2_000])} if found.notes else {}
+        diff = count_lines(found.diff) if call.flag("stat") else found.diff
+        return Octets(diff, headers={"Pancode-At": format_iso(found.at_ms), **notes})
     return Octets(diff_change(context.core, call.path["run"], call.flag("stat")))
 
 
@@ -201,7 +239,7 @@ def _retry(context: ApiContext, call: ApiCall[RetryBody]) -> answers.QueuedAnswe
     return describe_queued(dispatch_again(context.core, around, old, body.by, body.resume, body.alone))
 
 
-def _may_land_next(context: ApiContext, call: ApiCall) -> bool:
+def may_land_after(context: ApiContext, call: ApiCall) -> bool:
     """Whether this message may begin a run that lands; in a session, the session's newest run decides."""
     run = _find_run(context, call)
     return may_land_next(context.core, run) if run.takes_turns else lands_again(context, call)
@@ -214,7 +252,7 @@ def _may_land_next(context: ApiContext, call: ApiCall) -> bool:
     pokes=True,
     status=201,
     right=DISPATCHES,
-    lands=_may_land_next,
+    lands=may_land_after,
 )
 def _continue(context: ApiContext, call: ApiCall[ContinueBody]) -> answers.QueuedAnswer:
     """Continue from a run's result in a new run, and return the new run.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Annotated, Any, Literal, cast
 
@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.conversation import answers as shapes
+from pancode.conversation.parts import PartsReader
 from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, TELLS
 from pancode.interfaces.http.bodies import ActBody, By, CallerSettings, TellBody, WorkBody
 from pancode.interfaces.http.context import ApiContext
@@ -29,6 +30,7 @@ from pancode.runs.answers import DryRunAnswer, QueuedAnswer
 from pancode.runs.dispatch import describe_queued
 from pancode.runs.messages import may_land_next, send_message
 from pancode.runs.request import DispatchRequest
+from pancode.runs.views import get_run
 from pancode.sessions import checkpoints
 from pancode.sessions.context import get_context as window_of
 from pancode.sessions.receipts import verify_session
@@ -229,21 +231,42 @@ def _context(context: ApiContext, call: ApiCall) -> shapes.ContextShape:
     return window_of(context.core, place.around({}), place.streams, call.path["run"])
 
 
-@Verb("GET /v1/sessions/{run}/stream", command="sessions attach", query=("since", "attempt"))
+@Verb("GET /v1/sessions/{run}/stream", command="sessions attach", query=("since", "attempt", "parts"))
 def _stream(context: ApiContext, call: ApiCall) -> EventStream:
-    """Stream a session's output from `RUN:BYTE` on, and the changes of its state."""
+    """Stream a session's output from `RUN:BYTE` on, and the changes of its state. `parts`: what was said,
+    thought and done, instead of bytes."""
     place = place_in(context.core, call.path["run"], call.query, call.last_event)
-    return make_event_stream(_yield_events(context, place))
+    tell = (
+        _PartsOfSession(get_run(context.core, place.run).runtime).format
+        if call.flag("parts")
+        else _format_log
+    )
+    return make_event_stream(_yield_events(context, place, tell))
 
 
-async def _yield_events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str]:
+class _PartsOfSession:
+    """Formats a session's output as `parts`."""
+
+    def __init__(self, runtime: str) -> None:
+        self._runtime, self._reader = runtime, PartsReader()
+
+    def format(self, data: bytes, place: SessionPlace) -> str:
+        parts = self._reader.read(place.run, place.attempt, data, self._runtime)
+        place = replace(place, offset=place.offset - self._reader.behind)
+        shape = {"run": place.run, "attempt": place.attempt, "next": place.offset, "parts": parts}
+        return format_event("parts", shape, place.mark)
+
+
+async def _yield_events(
+    context: ApiContext, place: SessionPlace, tell: Callable[[bytes, SessionPlace], str] | None = None
+) -> AsyncIterator[str]:
     """Yield events: `log` (bytes, their run, the next byte's offset), `session` (a changed state), `end`.
 
     A client that reconnects with the last offset misses and repeats nothing. `end` comes when a session has
     ended and all was sent. Output precedes the state it belongs to: the state is read first and sent last.
     The ledger is read after each notification (`bell`) and every `QUIET_S`, not for new output.
     """
-    core, streams = context.core, context.coordinator.streams
+    core, streams, tell = context.core, context.coordinator.streams, tell or _format_log
     last: shapes.SessionShape | None = None
     looked, quiet = -1, 0.0
     with context.bell.listening() as ear:
@@ -261,7 +284,7 @@ async def _yield_events(context: ApiContext, place: SessionPlace) -> AsyncIterat
                     ear.run = place.run
                     if piece.data:
                         quiet = 0.0
-                        yield _log(piece.data, place)
+                        yield tell(piece.data, place)
                     piece = await run_in_threadpool(look, place)
                 place = piece.place
             except Exception as error:
@@ -280,7 +303,7 @@ async def _yield_events(context: ApiContext, place: SessionPlace) -> AsyncIterat
             await ear.wait(LOOK_S)
 
 
-def _log(data: bytes, place: SessionPlace) -> str:
+def _format_log(data: bytes, place: SessionPlace) -> str:
     shown = base64.b64encode(data).decode()
     shape = {"run": place.run, "attempt": place.attempt, "next": place.offset, "b64": shown}
     return format_event("log", shape, place.mark)

@@ -37,10 +37,11 @@ from node_agent.native.loop import (
     PromptTooLong,
 )
 from node_agent.native.tools.offer import TABLE, list_forms
-from node_agent.native.voice import Voice
+from node_agent.native.voice import MOST_PRINT, MOST_PRINTED, PRINTS_MS, CommandOutput, Voice
 from node_agent.runtimes.workerspec import TOOLS
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.failure import FailureKind as F
+from tests.fakes.node import MemoryClock
 from tests.unit.node_agent.native.tree_of import box_of, checkout, spec_of
 
 USED = Tokens(100, 50, 10, reported=True)
@@ -115,12 +116,41 @@ def test_calls_are_done_told_and_answered(folder: Path) -> None:
     assert (stage.top / "notes.txt").read_text() == "alpha\nB\ngamma\n"
     (called,), (ran,) = stage.told("called"), stage.told("ran")
     assert (called["tool"], called["path"]) == ("edit", f"{stage.top}/notes.txt")
+    assert 0 < called["at"] <= ran.pop("at")
     assert ran == {"type": "ran", "id": "c", "ok": True, "diff": "-beta\n+B"}
     assert stage.told("usage")[-1] == {
         "type": "usage", "input": 200, "cached": 100, "output": 20, "turns": 2, "told": True, "model": "m"
     }  # fmt: skip
     assert stage.script.questions[0].turns == (Asked("the task"),)
     assert from_json(to_json("s", stage.saved, "here"), "here") == ("s", stage.loop.talk)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("echo a; exit 3", {"output": "a", "exit": 3}),
+        ("echo '[exit 0]'; false", {"output": "[exit 0]", "exit": 1}),
+        ("seq 2000", {"exit": 0}),
+    ],
+)
+def test_a_command_is_told_with_its_exit_status(folder: Path, command: str, told: dict[str, Any]) -> None:
+    """Whatever the command prints, and although the tool itself has worked."""
+    stage = Stage(folder, Script(calls("bash", command=command), says("Done.")))
+    stage.loop.run("the task")
+    (ran,) = stage.told("ran")
+    assert {**ran, **told} == ran and ran["ok"] is True
+    assert len(ran["output"]) <= 4_010 and (command != "seq 2000" or ran["output"].endswith("2000"))
+
+
+def test_what_a_model_thinks_is_one_event_before_what_follows(folder: Path) -> None:
+    stage = Stage(folder, Script(says("Done.")))
+    stage.loop.voice.think("Let me ")
+    stage.loop.voice.think("see.")
+    stage.loop.voice.say("I see.")
+    (thought,) = stage.told("thought")
+    assert thought["text"] == "Let me see." and thought["ms"] >= 0
+    lines = stage.file.read_text().splitlines()
+    assert [json.loads(line)["type"] for line in lines] == ["thought", "said"]
 
 
 @pytest.mark.parametrize(
@@ -409,3 +439,21 @@ def test_a_quota_that_is_used_up_ends_the_run_and_is_not_tried_again(folder: Pat
     with pytest.raises(Over) as over:
         stage.loop.run("look")
     assert over.value.kind is F.MODEL_REFUSED and len(stage.script.questions) == 1
+
+
+def test_what_a_command_prints_is_told_in_whole_lines_while_it_runs(folder: Path) -> None:
+    """A secret is never cut in two, and a command that prints much fills no log."""
+    stage = Stage(folder, Script(says("Done.")))
+    clock = MemoryClock()
+    output = CommandOutput(stage.loop.voice, "c", clock)
+    output.add(b"first\nsec")
+    assert stage.told("printed") == []
+    clock.advance(PRINTS_MS)
+    output.add(b"ond\nthi")
+    assert [one["text"] for one in stage.told("printed")] == ["first\nsecond\n"]
+    for _ in range(200):
+        clock.advance(PRINTS_MS)
+        output.add(b"x" * 90 + b"\n" + b"y" * 3 * MOST_PRINT + b"\nend\n")
+    told = [one["text"] for one in stage.told("printed")]
+    assert all(len(text) <= MOST_PRINT and text.endswith("\n") for text in told)
+    assert sum(map(len, told)) <= MOST_PRINTED + MOST_PRINT

@@ -16,3 +16,8 @@ def test_each_value_is_on_every_interface() -> None:
     assert PROJECT.keys() - {"name"} <= ProjectSettings.model_fields.keys()
     assert PROJECT.keys() <= {one.name for one in fields(ProjectShape)}
     assert {one.word for one in PROJECT.values() if one.help} <= options_of("project", "add")
+
+
+def test_an_empty_require_of_a_settings_file_means_no_labels() -> None:
+    project = ProjectSettings.model_validate({"path": "/srv/shop", "require": None}).named("shop")
+    assert project.require == {}

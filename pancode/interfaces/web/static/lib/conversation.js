@@ -1,35 +1,49 @@
-// The output of a session's runs as turns: who said what, calls of tools, how each turn ended.
+// The conversation of a session's runs as turns: what the coordinator reads in their output, part by part.
 
-import { spoken, strip } from "./lines.js";
+const MOST_TEXT = 200_000, MOST_PARTS = 5_000, MOST_PRINTED = 8_000;
 
-const MOST_LINE = 1 << 24, MOST_TEXT = 200_000, MOST_PARTS = 5_000;
-const RESTS = { idle: "no message for a while", asked: "a user requested it", cap: "its budget or a limit is nearly used", size: "its output is nearly as long as it may be", slot: "a waiting run needed its slot" };
-
-const words = (value) => (typeof value === "string" ? value : "");
-const count = (value) => (Number.isSafeInteger(value) && value > 0 ? value : 0);
-
-/** What is known of a conversation, as `pancode/sessions/conversation/model.py` reads it: tests/contract/golden/talk holds both. `turns`: {key, run, number, by, text, at, parts, stop, n}; `n` grows with each change. */
-export const fresh = () => ({ since: "", run: "", attempt: "", rest: "", skips: false, decoder: new TextDecoder(), turns: [], sent: [], heard: new Set(), parts: 0, cut: false });
+/** What is known of a conversation. `turns`: {key, run, number, by, text, at, parts, stop, n}; `n` grows with each change. */
+export const fresh = () => ({ since: "", run: "", attempt: "", turns: [], sent: [], heard: new Set(), parts: 0, cut: false });
 
 /** The turn that is told now; one without a number holds what comes before the first. */
 function now(talk) {
   const turn = talk.turns.at(-1);
-  return turn?.run === talk.run ? turn : begun(talk, { number: 0 });
+  return turn?.run === talk.run ? turn : begun(talk, {});
 }
 
-function begun(talk, event) {
-  const turn = { key: `${talk.run}/${talk.attempt}/${count(event.number)}`, run: talk.run, number: count(event.number), by: words(event.by) || "somebody", text: words(event.text), at: count(event.at) < 4e12 ? count(event.at) : 0, parts: [], stop: "", n: 0 };
+function begun(talk, { number = 0, by = "somebody", text = "", at_ms: at = 0 }) {
+  const turn = { key: `${talk.run}/${talk.attempt}/${number}`, run: talk.run, number, by, text, at, parts: [], stop: "", n: 0 };
   talk.turns.push(turn);
   while (talk.parts > MOST_PARTS && talk.turns.length > 1) { talk.parts -= talk.turns.shift().parts.length; talk.cut = true; }
   return turn;
 }
 
 export function add(talk, part) {
-  const turn = now(talk), last = turn.parts.at(-1);
+  const turn = now(talk);
   turn.n += 1;
-  if (part.kind !== "text" || last?.kind !== "text") { turn.parts.push(part); talk.parts += 1; return; }
-  if (last.text.length < MOST_TEXT) last.text += part.text;
-  else if (!last.cut) { last.cut = true; last.text += "\n… the rest is in the log of its run."; }
+  talk.parts += grow(turn.parts, part);
+}
+
+/** Adds a part to a list, and returns by how many the list has grown: text continues text, and the end of a call belongs to its beginning. */
+export function grow(parts, part) {
+  const last = parts.at(-1);
+  if (part.kind === "said" && last?.kind === "said") {
+    if (last.text.length < MOST_TEXT) last.text += part.text;
+    else if (!last.cut) { last.cut = true; last.text += "\n… the rest is in the log of its run."; }
+    return 0;
+  }
+  if (part.kind === "call" && part.state !== "running") {
+    const call = parts.findLast((one) => one.kind === "call" && one.state === "running" && (part.number ? one.number === part.number : one.tool === part.tool && one.about === part.about));
+    if (call) { Object.assign(call, part, { line: call.line, at_ms: call.at_ms || part.at_ms }); return 0; }
+    if (!part.number) return 0; // its beginning is not among what is shown
+  }
+  if (part.kind === "printed") {
+    const call = parts.findLast((one) => one.kind === "call" && one.number === part.number);
+    if (call?.state === "running") call.text = ((call.text || "") + part.text).slice(-MOST_PRINTED);
+    return 0;
+  }
+  parts.push({ ...part });
+  return 1;
 }
 
 const note = (talk, of, text, tone = "") => add(talk, { kind: "note", of, text, tone });
@@ -40,58 +54,31 @@ function seen(talk, run, number) {
   talk.sent = talk.sent.filter((one) => (one.run === run ? one.number !== number : !talk.turns.some((turn) => turn.run === one.run)));
 }
 
-function heard(talk, event) {
-  switch (event.type) {
-    case "turn": begun(talk, event); seen(talk, talk.run, count(event.words)); break;
-    case "heard": if (words(event.text)) add(talk, { kind: "words", by: words(event.by) || "somebody", text: words(event.text) }); seen(talk, talk.run, count(event.number)); break;
-    case "said": if (words(event.text)) add(talk, { kind: "text", text: words(event.text) }); break;
-    case "called": add(talk, { kind: "call", id: words(event.id), tool: words(event.tool), what: words(event.command) || words(event.path).replace(/^.*\/work\/[^/]+\/tree\//, "") || words(event.pattern) }); break;
-    case "asks_fleet": case "fleet_over": {
-      const { number, tool } = event;
-      const call = now(talk).parts.find((part) => part.ok === undefined && (tool ? !part.asked && part.tool?.endsWith(tool) : part.asked === number));
-      if (call) Object.assign(call, { asked: number, what: words(event.about) || `${call.what} ${words(event.begun)}` });
-      now(talk).n += 1;
-      break;
-    }
-    case "ran": case "denied": {
-      const call = now(talk).parts.findLast((part) => part.kind === "call" && part.id === words(event.id) && part.ok === undefined);
-      if (call) Object.assign(call, { ok: event.type === "ran" && event.ok === true, why: words(event.why), diff: words(event.diff), output: event.type === "ran" ? words(event.output) : "", denied: event.type === "denied" });
-      now(talk).n += 1;
-      break;
-    }
-    case "noted": case "compacted": if (words(event.text)) note(talk, event.asks ? "asks" : event.type, words(event.text)); break;
-    case "retrying": note(talk, "retrying", `Its model failed, it asks again: ${words(event.why)}`, "warn"); break;
-    case "turn_end": {
-      const turn = now(talk), why = words(event.why);
-      turn.stop = words(event.stop) || "none";
+function take1(talk, part) {
+  switch (part.kind) {
+    case "turn": begun(talk, part); seen(talk, talk.run, part.message || 0); break;
+    case "heard": add(talk, part); seen(talk, talk.run, part.number); break;
+    case "output": add(talk, { ...part, kind: "said" }); break;
+    case "said": case "thought": case "call": case "printed": add(talk, part); break;
+    case "ended": {
+      const turn = now(talk);
+      turn.stop = part.state;
       turn.n += 1;
-      if (turn.stop !== "end_turn") note(talk, "ended", `This turn has ended early: ${turn.stop}${why && `, ${why}`}.`, turn.stop === "cancelled" ? "" : "bad");
+      if (turn.stop !== "end_turn") note(talk, "ended", `This turn has ended early: ${turn.stop}${part.why ? `, ${part.why}` : ""}.`, turn.stop === "cancelled" ? "" : "bad");
       break;
     }
-    case "rests": note(talk, "rests", `Suspended: ${RESTS[event.why] || words(event.why)}. Your next message continues it.`); break;
-    default: return event.type === "session" || event.type === "final" || event.type === "usage";
+    case "retrying": note(talk, part.kind, part.text, "warn"); break;
+    case "noted": case "asks": case "compacted": case "rests": note(talk, part.kind, part.text); break;
+    default: // the start of a program and its usage stand elsewhere
   }
-  return true;
 }
 
-/** One line of the output. Only our own worker tells turns and messages of users. */
-function line(talk, text, ours) {
-  let event = null;
-  if (ours) { try { event = JSON.parse(text); } catch { /* it is text */ } }
-  if (event && typeof event === "object" && heard(talk, event)) return;
-  const said = text.startsWith("{") ? spoken(text) : null;
-  if (said || text.trim()) add(talk, { kind: "text", text: `${said ? `${said.kind}: ${said.text}` : strip(text)}\n` });
-}
-
-/** The next bytes, cut anywhere. A line that is longer than MOST_LINE is dropped. */
-export function take(talk, told, ours) {
+/** The next parts: {run, attempt, next, parts}. */
+export function take(talk, told) {
   if (told.run !== talk.run || told.attempt !== talk.attempt) {
     if (talk.run === told.run && talk.attempt) note(talk, "attempt", `Attempt ${told.attempt} begins.`);
-    Object.assign(talk, { run: told.run, attempt: told.attempt, rest: "", skips: false, decoder: new TextDecoder() });
+    Object.assign(talk, { run: told.run, attempt: told.attempt });
   }
   talk.since = `${told.run}:${told.next}`;
-  const lines = (talk.rest + talk.decoder.decode(Uint8Array.from(atob(told.b64), (one) => one.charCodeAt(0)), { stream: true })).split("\n");
-  talk.rest = lines.pop();
-  for (const one of lines) { if (!talk.skips) line(talk, one, ours); talk.skips = false; }
-  if (talk.rest.length > MOST_LINE) { talk.rest = ""; talk.skips = true; }
+  for (const part of told.parts) take1(talk, part);
 }

@@ -16,9 +16,9 @@ export function useTalk(first) {
     const here = held.current, { talk } = here;
     let timer = 0;
     const soon = () => { timer ||= setTimeout(() => { timer = 0; draw((n) => n + 1); }, 30); };
-    const stream = follow((signal) => ask(withQuery(at("sessions", id, "stream"), { since: talk.since, attempt: talk.since && talk.attempt }), { signal }), ({ event, data }) => {
+    const stream = follow((signal) => ask(withQuery(at("sessions", id, "stream"), { since: talk.since, attempt: talk.since && talk.attempt, parts: 1 }), { signal }), ({ event, data }) => {
       Object.assign(here, { problem: null, at: Date.now() });
-      if (event === "log") take(talk, data, here.shape.takes_turns || here.shape.runtime === "native");
+      if (event === "parts") take(talk, data);
       else if (event === "session") {
         const was = here.shape.asks;
         here.shape = data;

@@ -3,6 +3,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { approvalOf } from "../lib/acts.js";
 import { at, post } from "../lib/api.js";
+import { Call, folded, Said, Thought } from "../lib/deeds.js";
 import { addKeys } from "../lib/keys.js";
 import { go, html, link, useKept, useLive, usePhone } from "../lib/live.js";
 import { Act, agreed, Ago, askWhy, Badge, Bar, Empty, fact, Glyph, newKey, Page, Panel, Prose, Row, RunLink, tell, Trouble, useOnce, When } from "../lib/parts.js";
@@ -153,28 +154,22 @@ function Turn({ turn, n, shape, me, begins, live }) {
   return useMemo(() => html`<article class="stack" aria-label=${turn.number ? `turn ${turn.number}` : "before the first turn"} aria-busy=${live && !turn.stop ? "true" : "false"}>
     ${begins && html`<p class="small quiet">interactive run <${RunLink} run=${turn.run} /></p>`}
     ${turn.number > 0 && html`<${Words} by=${named(turn.by, me)} text=${turn.text} moment=${turn.at} /><p class="small quiet keys"><${Glyph} name="brand" tone="ok" /><b>${shape.agent}</b></p>`}
-    ${turn.parts.map((part, i) => html`<${Part} key=${i} part=${part} me=${me} />`)}
+    ${folded(turn.parts).map(({ part, times }, i) => html`<${Part} key=${i} part=${part} times=${times} me=${me} live=${live && !turn.stop} />`)}
     ${live && !turn.stop && html`<p class="caret quiet">${turn.parts.length ? "" : "works "}</p>`}</article>`, [turn, n, me, live, begins, shape.agent]);
 }
 
 /** Words of the fleet itself have its mark, and stand not where those of users stand. */
 const Words = ({ by, text, moment }) => by === FLEET ? html`<div class="panel pad small"><p class="quiet"><${Glyph} name="brand" tone="ok" /> ${by} tells ${moment ? html`<${When} at=${new Date(moment).toISOString()} />` : ""}</p><p class="words">${text}</p></div>` : html`<div class="mine"><p class="small quiet">${by} ${moment ? html`<${When} at=${new Date(moment).toISOString()} />` : ""}</p><p class="words">${text}</p></div>`;
 
-function Part({ part, me }) {
+function Part({ part, times, me, live }) {
   switch (part.kind) {
-    case "words": return html`<${Words} by=${named(part.by, me)} text=${part.text} />`;
-    case "text": return html`<${Prose} text=${part.text} />`;
-    case "call": return html`<${Call} part=${part} />`;
+    case "heard": return html`<${Words} by=${named(part.by, me)} text=${part.text} />`;
+    case "said": return html`<${Said} text=${part.text} />`;
+    case "thought": return html`<${Thought} part=${part} />`;
+    case "call": return html`<${Call} call=${part} times=${times} goes=${live} />`;
     case "asked": return html`<p class="small quiet"><${Glyph} name="done" tone="ok" /> ${part.how || "answered"}: ${part.words.split("\n")[0]}</p>`;
     default: return part.of !== "asks" && html`<p class=${`small ${part.tone ? `${part.tone} tone` : "quiet"}`}>${part.text}</p>`;
   }
-}
-
-/** One line; its command whole, and why it was denied, below. */
-function Call({ part }) {
-  const state = part.ok === undefined ? "" : part.denied ? "denied" : part.ok ? "ok" : "failed";
-  return html`<details class="small quiet"><summary><${Glyph} name="fold" /><${Glyph} name="tool" /><span class="cut">${part.tool} ${part.what}</span><span class=${`push tone ${part.ok === false ? "bad" : ""}`}>${state}</span></summary>
-    ${part.diff ? html`<div class="diff well">${part.diff.split("\n").map((line) => html`<code class=${`words ${line[0] === "+" ? "add" : line[0] === "-" ? "del" : ""}`}>${line}</code>`)}</div>` : html`<pre class="well words">${part.output ? `${part.what}\n\n${part.output}` : part.what}</pre>`}${part.why && html`<p class="bad tone">${part.why}</p>`}</details>`;
 }
 
 // -- what waits for a user -------------------------------------------------------------------------

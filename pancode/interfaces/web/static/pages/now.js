@@ -1,10 +1,10 @@
 // Now: what needs you, what runs and waits, nodes in trouble, what has ended, and money, as the coordinator arranges it.
 
+import { strip } from "../lib/lines.js";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { at, get } from "../lib/api.js";
 import { left, html, link, useLive, useNow, useSummary } from "../lib/live.js";
 import { Act, Ago, Badge, Bar, Cost, Empty, Glyph, Page, Panel, Prose, Row, Unknown, Unpriced, Warning } from "../lib/parts.js";
-import { lastSaid } from "../lib/steps.js";
 import { called, counted, many, reasonOf, span, stateOf, title, tokens, took, unheard, usd } from "../lib/words.js";
 import { Decide, entryOf, hrefOf, Notes, Troubles, whyItem } from "./inbox.js";
 
@@ -56,7 +56,7 @@ function Running({ now }) {
 
 /** One run that has not ended: its stage, last words, tokens, money against its cap, and a key that stops it. */
 function Working({ run, tail }) {
-  const now = useNow(), last = tail && lastSaid(tail, TAIL);
+  const now = useNow(), last = tail && lastLines(tail);
   const runs = run.started_at && run.stage !== "waiting", minutes = runs && !unheard(run) ? (now - Date.parse(run.started_at)) / 60000 : 0;
   const spent = Number(run.usage.cost_usd), rate = spent && minutes > 0.05 ? ` (${usd(spent / minutes)} a minute)` : "";
   return html`<${Row} kind="order" word=${stateOf(run)} href=${link(["runs", run.run])} title=${title(run)} why=${`run:${run.run}`}
@@ -67,6 +67,9 @@ function Working({ run, tail }) {
     keys=${html`<${Act} label="Stop" kind="bare" path=${at("runs", run.run, "stop")} sure=${`Stop ${called(run)} on ${run.node || "the queue"}? What it has done so far is kept.`} />`}>
     ${run.notes.map((note) => html`<p class=${`small tone ${note.startsWith("unknown") ? "ghost" : ""}`}>${unheard(run) && note.startsWith("unknown") ? reasonOf(run) : note}</p>`)}${runs && last && html`<pre class="last" aria-label="what it said last">${last}</pre>`}<//>`;
 }
+
+/** The last two lines of a text. */
+const lastLines = (text) => text.split("\n").map(strip).filter((line) => line.trim()).slice(-2).map((line) => `${line.slice(0, 300)}\n`).join("");
 
 const SOON_MS = 3000, SELDOM_MS = 24000, TAIL = 2000;
 
@@ -80,7 +83,7 @@ function useTails(some) {
     const read = async () => {
       if (!document.hidden) {
         try {
-          const found = (await get("tails", { bytes: TAIL }, stop.signal)).tails, now = JSON.stringify(found);
+          const found = (await get("tails", { bytes: TAIL, shown: 1 }, stop.signal)).tails, now = JSON.stringify(found);
           wait = now === before ? Math.min(wait * 2, SELDOM_MS) : SOON_MS;
           if (now !== before) set(found);
           before = now;

@@ -18,7 +18,7 @@ const Proof = later(() => import("./runproof.js").then((module) => module.Proof)
 
 /** How a tab's title begins, by the tone of the state. */
 const MARKS = { ok: "✓", live: "▶", wait: "…", warn: "?", bad: "✕", ghost: "?" };
-export const PARTS = { "": ["Timeline", Story], log: ["Log", Log], diff: ["Change", Change], gates: ["Gates", Gates], receipt: ["Receipt", Proof], cost: ["Cost", Costs] };
+export const PARTS = { "": ["Activity", Activity], log: ["Log", Activity], story: ["Story", Story], diff: ["Change", Change], gates: ["Gates", Gates], receipt: ["Receipt", Proof], cost: ["Cost", Costs] };
 
 export function Run({ parts, query }) {
   const [, id, part = ""] = parts;
@@ -33,7 +33,7 @@ export function Run({ parts, query }) {
     ${run.task.trim() !== title(run) && html`<p class="words task panel pad" tabindex="0" aria-label="task">${run.task}</p>`}
     ${run.inbox && html`<${Asks} run=${run} />`}
     ${run.landing && html`<p class="small">landing: <${Badge} word=${run.landing.status} /> ${run.landing.why || ""} ${run.landing.fix ? html`→ <code>${run.landing.fix}</code>` : ""}</p>`}
-    <nav class="tabs" aria-label="parts of the run">${Object.entries(PARTS).map(([name, [words]]) => html`<a href=${link(["runs", id, ...(name ? [name] : [])])} aria-current=${name === part ? "page" : undefined}>${words}${name === "diff" && run.files_changed.length ? ` ${run.files_changed.length}` : ""}</a>`)}</nav>
+    <nav class="tabs" aria-label="parts of the run">${Object.entries(PARTS).filter(([name]) => name !== "log").map(([name, [words]]) => html`<a href=${link(["runs", id, ...(name ? [name] : [])])} aria-current=${name === (part === "log" ? "" : part) ? "page" : undefined}>${words}${name === "diff" && run.files_changed.length ? ` ${run.files_changed.length}` : ""}</a>`)}</nav>
     <${shown} key=${`${id}${part}`} run=${run} why=${why.data} query=${query} />`}<//>`;
 }
 
@@ -71,10 +71,30 @@ function Asks({ run }) {
       : html`<a class="btn main" href=${link(["inbox"], { item: run.run })}>Decide</a>`}</p></div><//>`;
 }
 
+/** What the agent does, as it happens; beside it where the time went, the gates, and the money. */
+function Activity({ run, why, query }) {
+  return html`<div class="two"><div class="stack"><${Log} run=${run} query=${query} /><${Foot} run=${run} /></div>
+    <aside class="stack" aria-label="timeline, gates and cost"><${Panel} title="Timeline"><${Timeline} run=${run} /><//><${Strip} run=${run} /></aside></div>`;
+}
+
+/** The gates in one line each, and what it has cost. */
+function Strip({ run }) {
+  const { usage, limits } = run;
+  return html`${run.verify.length ? html`<${Panel} title="Gates"><ul class="pad small">${run.gates.length ? run.gates.map((one) => html`<li><${Badge} word=${one.passed ? "passed" : one.judged === false ? "unknown" : "failed"} /> <code>${one.name}</code></li>`) : run.verify.map((name) => html`<li><${Badge} word="waiting" /> <code>${name}</code></li>`)}</ul><//>` : ""}
+    <${Panel} title="Cost"><dl class="pairs pad small">${fact("spent", html`<${Cost} run=${run} />${usage.cost_usd === null ? "" : ` (${usage.cost_source})`}`)}${fact("at most", limits.usd && usd(limits.usd))}${fact("tokens", `${many(usage.input_tokens)} in, ${many(usage.output_tokens)} out`)}</dl><//>`;
+}
+
+/** While it is at work: how far it is, what that costs, and words to it. */
+function Foot({ run }) {
+  const now = useNow(), { usage, limits } = run, minutes = run.started_at ? (now - Date.parse(run.started_at)) / 60000 : 0, spent = Number(usage.cost_usd || 0);
+  if (run.state === "ended" || !run.started_at) return "";
+  return html`<p class="facts small panel pad" role="status"><span>${many(usage.input_tokens + usage.output_tokens)} tokens${run.served?.context ? `, context ${many(run.served.context)}` : ""}</span>
+    <span><${Cost} run=${run} />${limits.usd ? ` of ${usd(limits.usd)}` : ""}${spent && minutes > 0.05 ? `, ${usd(spent / minutes)} a minute` : ""}</span></p>`;
+}
+
 function Story({ run, why }) {
   const now = useNow(), all = why?.decisions || [];
   return html`<div class="two"><div class="stack"><${Panel} title="In short"><p class="pad">${formatTimeline(run, why, now).join(" ")}</p><//>
-      <${Panel} title="Timeline"><${Timeline} run=${run} /><//>
       ${run.answer && html`<${Panel} title="Its last words"><div class="pad"><${Prose} text=${strip(run.answer)} kind="answer" /></div><//>`}
       <${Panel} title="What was decided" count=${all.length}><${DecisionTable} decisions=${all} /><//></div>
     <div class="stack"><${Panel} title="What it is"><${Facts} run=${run} /><//>

@@ -1,28 +1,50 @@
 // The change of a run: by file, coloured; comments on its lines become the next attempt.
 
-import { useEffect, useMemo, useState } from "preact/hooks";
-import { ask, at, post } from "../lib/api.js";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { ask, at, post, withQuery } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
 import { coloured, kindOf, openAfter } from "../lib/colours.js";
-import { go, html, useKept, usePhone } from "../lib/live.js";
-import { asked, Glyph, linesOf, newKey, tell, Trouble, Window } from "../lib/parts.js";
+import { go, html, link, useKept, useLive, usePhone } from "../lib/live.js";
+import { asked, Glyph, linesOf, newKey, tell, Trouble, When, Window } from "../lib/parts.js";
 import { counted } from "../lib/words.js";
 
 const HEIGHT = 24;
 const SIGN = { add: "+", del: "-", ctx: " ", hunk: "", file: "", meta: "" };
 
+const AGAIN_MS = 10_000;
+
+/** The change of a run; of a run in progress what it has changed so far, read again while somebody looks. */
 export function Change({ run }) {
-  const [state, set] = useState({});
+  const [state, set] = useState({}), open = run.state !== "ended", [since, compare] = useState("");
   useEffect(() => {
     const stop = new AbortController();
-    ask(at("runs", run.run, "diff"), { signal: stop.signal }).then((answer) => answer.text()).then((text) => set({ text }), (error) => error.name !== "AbortError" && set({ error }));
-    return () => stop.abort();
-  }, [run.run, run.commit]);
-  if (!run.commit && run.state !== "ended") return html`<p class="panel pad small quiet">The run has not ended: it has no change yet.</p>`;
-  if (state.error) return html`<${Trouble} problem=${state.error} />`;
+    let timer = 0;
+    const read = async () => {
+      if (!document.hidden) {
+        try {
+          const answer = await ask(withQuery(at("runs", run.run, "diff"), { now: open ? 1 : undefined, since: since || undefined }), { signal: stop.signal }), text = await answer.text();
+          set({ text, at: answer.headers.get("Pancode-At"), notes: decodeURIComponent(answer.headers.get("Pancode-Notes") || "") });
+        } catch (error) { if (error.name === "AbortError") return; set((old) => ({ ...old, error })); }
+      }
+      if (open) timer = setTimeout(read, AGAIN_MS);
+    };
+    read();
+    return () => { stop.abort(); clearTimeout(timer); };
+  }, [run.run, run.commit, open, since]);
+  if (state.error && state.text === undefined) return open && state.error.status < 500 ? html`<p class="panel pad small quiet">No change yet: ${state.error.message}${state.error.why ? `, ${state.error.why}` : ""}.</p>` : html`<${Trouble} problem=${state.error} />`;
   if (state.text === undefined) return html`<p>reading …</p>`;
-  if (!state.text.trim()) return html`<p class="panel pad small quiet">This run changed no file.</p>`;
-  return html`<${Shown} run=${run} text=${state.text} />`;
+  const head = state.at && html`<p class="small quiet" role="status">So far, at <${When} at=${state.at} />; the run continues.${state.notes && ` Not shown: ${state.notes}.`}</p>`;
+  const rounds = html`<${Since} run=${run} since=${since} compare=${compare} />`;
+  if (!state.text.trim()) return html`${head}${rounds}<p class="panel pad small quiet">${state.at ? "It has changed no file yet." : since ? "Nothing has changed since that round." : "This run changed no file."}</p>`;
+  return html`${head}${rounds}<${Shown} run=${run} text=${state.text} />`;
+}
+
+/** Of a later round: what has changed since the round before, first; or all of it. */
+function Since({ run, since, compare }) {
+  const before = useLive(at("runs", run.run, "comments"), undefined, () => false).data?.before;
+  useEffect(() => { if (before) compare(before); }, [before]);
+  if (!before) return "";
+  return html`<p class="keys small"><button type="button" class="bare" aria-pressed=${since ? "true" : "false"} onClick=${() => compare(before)}>since the round before</button><button type="button" class="bare" aria-pressed=${since ? "false" : "true"} onClick=${() => compare("")}>all of it</button></p>`;
 }
 
 /** What is shown of the rows, as {i} or, side by side, {left, right}; what is folded leaves its file's heading. */
@@ -50,7 +72,9 @@ function Shown({ run, text }) {
   const phone = usePhone();
   const [goal, setGoal] = useState({ row: -1, n: 0 });
   const [file, setFile] = useState(0);
-  const [comments, keep] = useKept(`pancode-comments-${run.run}`, []);
+  const review = useLive(at("runs", run.run, "comments"), undefined, (event) => event.run === run.run);
+  const rowOf = (one) => rows.findIndex((row) => row.file === one.file && (one.line ? (one.side === "old" ? row.kind === "del" && row.a === one.line : row.kind !== "del" && row.b === one.line) : row.kind === "file"));
+  const comments = useMemo(() => (review.data?.comments || []).map((one) => ({ ...one, i: one.run === run.run ? rowOf(one) : -1 })), [review.data, rows]);
   const [seen, see] = useKept(`pancode-viewed-${run.run}-${run.commit}`, []);
   const [turned, turn] = useState({});
   const [how, put] = useKept("pancode-change", { beside: matchMedia("(min-width: 1100px)").matches, wrap: true });
@@ -73,19 +97,21 @@ function Shown({ run, text }) {
     v: ["viewed: fold the file, go to the next", () => { const at = here() < 0 ? file : here(); view(files[at].name); to(at + 1); }],
     c: ["comment on this line", () => { const key = document.activeElement?.closest("[data-line]"); if (key) comment(Number(key.dataset.line)); }],
   }));
-  const comment = async (i) => {
-    const line = rows[i];
-    const old = comments.find((one) => one.i === i);
-    const words = await asked(`Comment on ${line.file}, line ${line.b ?? line.a}`, "Keep", old?.words || "");
-    if (words === null) return;
-    const rest = comments.filter((one) => one.i !== i);
-    keep(words.trim() ? [...rest, { i, file: line.file, line: line.b ?? line.a, kind: line.kind, text: line.text, words: words.trim() }].sort((a, b) => a.i - b.i) : rest);
+  const from = useRef(-1);
+  const save = async (body) => { try { await post(at("runs", run.run, "comments"), body, newKey()); review.again(); } catch (problem) { tell(problem); } };
+  const comment = async (i, range) => {
+    const first = range && from.current >= 0 && rows[from.current].file === rows[i].file ? Math.min(from.current, i) : i, [row, end] = [rows[first], rows[Math.max(first, i)]];
+    from.current = i;
+    const side = row.kind === "del" ? "old" : "new", number = (one) => (side === "old" ? one.a : one.b) ?? 0, last = number(end) > number(row) ? number(end) : number(row);
+    const words = await asked(`Comment on ${row.file}, line ${number(row)}${last > number(row) ? ` to ${last}` : ""}`, "Keep", "");
+    if (words?.trim()) await save({ file: row.file, line: number(row), last, side, words: words.trim() });
   };
+  const whole = async (file) => { const words = await asked(file ? `Comment on ${file}` : "Comment on the whole change", "Keep", ""); if (words?.trim()) await save({ file, words: words.trim() }); };
   const has = new Set(comments.map((one) => one.i));
   const heading = (name) => { const one = files.find((each) => each.name === name);
     return html`<button type="button" class="no" data-file=${name} aria-expanded=${!folds(name)} aria-label=${`fold ${name}`} onClick=${() => turn((old) => ({ ...old, [name]: !folds(name) }))}><${Glyph} name=${folds(name) ? "fold" : "open"} /></button><code class="cut">${name}</code> <span class="ok tone">+${one.added}</span> <span class="bad tone">−${one.removed}</span>
       <label class="keys push"><input type="checkbox" aria-label=${`viewed ${name}`} checked=${seen.includes(name)} onChange=${() => view(name)} /> viewed</label>`; };
-  const side = (i, number = rows[i].b ?? rows[i].a) => html`<button type="button" class="no" data-line=${i} data-file=${rows[i].file} onClick=${() => comment(i)} aria-label=${`comment on line ${number}`}>${has.has(i) ? "✎" : ""}${number}</button><code>${SIGN[rows[i].kind]}${drawn(rows[i])}</code>`;
+  const side = (i, number = rows[i].b ?? rows[i].a) => html`<button type="button" class="no" data-line=${i} data-file=${rows[i].file} onClick=${(event) => comment(i, event.shiftKey)} aria-label=${`comment on line ${number}`}>${has.has(i) ? "✎" : ""}${number}</button><code>${SIGN[rows[i].kind]}${drawn(rows[i])}</code>`;
   const half = (i, right) => (i === null ? html`<div class="empty-side"></div>` : html`<div class=${`${rows[i].kind} ${has.has(i) ? "marked" : ""}`}>${side(i, right ? rows[i].b : rows[i].a)}</div>`);
   const row = (n) => {
     const spot = spots[n];
@@ -100,7 +126,7 @@ function Shown({ run, text }) {
       ${seen.includes(one.name) && html`<span class="ok tone">✓ <span class="sr">viewed </span></span>`}${one.name.split("/").pop()} <span class="ok tone">+${one.added}</span> <span class="bad tone">−${one.removed}</span></button>`} /></nav>
     <div class="stack"><div class="panel"><div class="cap small"><b>${counted(files.length, "file")}</b><span class="ok tone">+${sum("added")}</span><span class="bad tone">−${sum("removed")}</span>${seen.length > 0 && html`<span class="quiet">${files.filter((one) => seen.includes(one.name)).length} viewed</span>`}<span class="push keys">${box("beside", "side by side")}${box("wrap", "wrap")}</span></div>
     <${Window} count=${spots.length} height=${HEIGHT} row=${row} label="change" extra="diff rows" goal=${place} lines=${lines || undefined} rowClass=${kindAt} /></div>
-    <${Comments} run=${run} comments=${comments} keep=${keep} jump=${goTo} /></div></div>`;
+    <${Comments} run=${run} review=${review} comments=${comments} jump=${goTo} whole=${whole} /></div></div>`;
 }
 
 /** Files by folder; a folder that holds nothing but one folder is one with it. */
@@ -140,24 +166,27 @@ function drawn(line) {
   return found;
 }
 
-function Comments({ run, comments, keep, jump }) {
-  const [words, say] = useState("");
-  const [busy, set] = useState(false);
-  if (!comments.length) return html`<p class="small quiet">A line number opens a comment; comments are sent together, and become the next attempt.</p>`;
+/** The comments on this change, and the answers to those of the round before; sent together, they start the next round. */
+function Comments({ run, review, comments, jump, whole }) {
+  const [words, say] = useState(""), [busy, set] = useState(false);
+  const { before, round } = review.data || {}, open = comments.filter((one) => one.run === run.run && !one.sent_in), sent = comments.filter((one) => one.run === run.run && one.sent_in), asked_ = comments.filter((one) => one.run !== run.run);
+  const change = async (one, body) => { try { await post(at("comments", one.id), body, newKey()); review.again(); } catch (problem) { tell(problem); } };
   const send = async () => {
     set(true);
     try {
-      const done = await post(at("runs", run.run, "continue"), { text: remark(comments, words) }, newKey());
-      keep([]);
+      const done = await post(at("runs", run.run, "send-back"), { text: words }, newKey());
       tell(`${done.run} continues with your comments`);
       go(["runs", done.run]);
     } catch (problem) { tell(problem); set(false); }
   };
-  return html`<section class="comments panel" aria-labelledby="c1"><div class="cap"><h2 id="c1">${counted(comments.length, "comment")}</h2></div><div class="pad stack"><ul class="plain">${comments.map((one) => html`<li key=${one.i}>
-      <button type="button" class="bare" onClick=${() => jump(one.i)}>${one.file}:${one.line}</button> ${one.words}
-      <button type="button" class="bare" onClick=${() => keep(comments.filter((other) => other !== one))}>remove</button></li>`)}</ul>
+  const row = (one) => html`<li key=${one.id}><p class="small">${one.i >= 0 ? html`<button type="button" class="bare" onClick=${() => jump(one.i)}>${one.place}</button>` : html`<b>${one.place}</b>`} <span class="quiet">${one.number ? `${one.number}, ` : ""}${one.by}</span>${" "}${one.answer ? html`<span class=${`tone ${/^not/i.test(one.answer) ? "warn" : "ok"}`}>${one.answer}</span>` : one.sent_in ? html`<span class="quiet">no answer yet</span>` : ""}</p>${one.quote && html`<code class="quiet words">${one.quote}</code>`}<p class="words">${one.words}</p>
+      <p class="keys small">${one.sent_in ? html`<label class="keys"><input type="checkbox" checked=${one.closed} onChange=${(event) => change(one, { closed: event.target.checked })} /> settled</label>` : html`<button type="button" class="bare" onClick=${() => change(one, { words: "" })}>remove</button>`}</p></li>`;
+  const list = (title, some) => some.length > 0 && html`<h3 class="small quiet">${title}</h3><ul class="plain">${some.map(row)}</ul>`;
+  return html`<section class="comments panel" aria-labelledby="c1"><div class="cap"><h2 id="c1">Round ${round || 1}: ${counted(comments.length, "comment")}</h2><div class="push keys small">${before && html`<a class="btn bare" href=${link(["runs", before, "diff"])}>round ${round - 1}</a>`}<button type="button" onClick=${() => whole("")}>Comment on all of it</button></div></div>
+    <div class="pad stack">${list("What it was asked, and its answers", asked_)}${list("Sent back", sent)}${list("Not sent yet", open)}
+    ${!comments.length && html`<p class="small quiet">A line number opens a comment, with Shift one on the lines from the last one; comments are sent together, and become the next round.</p>`}
     <label class="field">Words before them <textarea rows="2" value=${words} onInput=${(event) => say(event.target.value)}></textarea></label>
-    <p class="keys"><button type="button" class="main" disabled=${busy || run.state !== "ended"} onClick=${send}>Send back: next attempt</button>
+    <p class="keys"><button type="button" class=${open.length || words.trim() ? "main" : ""} disabled=${busy || run.state !== "ended" || (!open.length && !words.trim())} onClick=${send}>Send back: next round</button>
     ${run.state !== "ended" && html`<span class="quiet">The run has not ended.</span>`}</p></div></section>`;
 }
 
@@ -239,10 +268,4 @@ function mark(old, now) {
   if (from + back < Math.max(x.length, y.length) / 4) return; // nothing in common: the whole line is new
   Object.assign(old, { from, to: x.length - back });
   Object.assign(now, { from, to: y.length - back });
-}
-
-/** The comments of a user as the words with which a run is continued. */
-function remark(comments, words) {
-  const parts = comments.map((one) => `${one.file}:${one.line}${one.kind === "del" ? " (removed line)" : ""}\n> ${one.text}\n${one.words}`);
-  return [words || "A user has read your change and asks for this:", ...parts].join("\n\n");
 }

@@ -3,10 +3,12 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { after, pieces, spoken, strip } from "../lib/lines.js";
 import { ask, at, withQuery } from "../lib/api.js";
+import { grow } from "../lib/conversation.js";
+import { Call, folded, Said, Thought } from "../lib/deeds.js";
+import { follow } from "../lib/feed.js";
 import { addKeys } from "../lib/keys.js";
 import { html, link, useKept, useLive, usePhone } from "../lib/live.js";
 import { Glyph, linesOf, Prose, tell, Trouble, Window } from "../lib/parts.js";
-import { takeStep } from "../lib/steps.js";
 import { bytes, counted, span, visible } from "../lib/words.js";
 
 const HEIGHT = 24;
@@ -20,12 +22,13 @@ const PHASES = { setup: "set-up", out: "agent", err: "agent, errors", "gates.log
 const NUMBER = 7, LONGEST = 20000, SHOWN_STEPS = 300;
 
 /** Lines as they arrive: {lines, styles, end, open}; `before`: bytes of the log before them, read only if `whole`; `first`: the number of lines in those bytes; `plus`: a sign where nobody has counted them. */
-function useLog(run, stream, attempt, whole) {
+function useLog(run, stream, attempt, whole, wanted) {
   const [, draw] = useState(0);
   const held = useRef(null);
   const key = `${run}/${stream}/${attempt}/${whole}`;
-  if (held.current?.key !== key) held.current = { key, before: 0, first: 0, plus: "", lines: [], styles: [], rest: "", restStyle: undefined, attempts: [], steps: [], calls: new Map() };
+  if (held.current?.key !== key) held.current = { key, before: 0, first: 0, plus: "", lines: [], styles: [], rest: "", restStyle: undefined, attempts: [] };
   useEffect(() => {
+    if (!wanted) return undefined;
     const log = held.current;
     const stop = new AbortController();
     const place = { offset: 0, last: whole ? undefined : TAIL, attempt };
@@ -67,7 +70,7 @@ function useLog(run, stream, attempt, whole) {
     };
     read();
     return () => { stop.abort(); clearTimeout(timer); };
-  }, [key]);
+  }, [key, wanted]);
   return held.current;
 }
 
@@ -80,7 +83,6 @@ function take(log, text) {
     const last = line.lastIndexOf("\r") + 1; // what was written over is gone, as in a terminal
     log.styles.push(log.restStyle);
     log.lines.push(last ? line.slice(last) : line);
-    takeStep(log.steps, log.calls, line, log.lines.length - 1);
     log.restStyle = after(line, log.restStyle);
   }
 }
@@ -92,11 +94,12 @@ export function Log({ run, query, stream: fixed, title, errs }) {
   const [stream, setStream] = useState(fixed || query.stream || "out");
   const [whole, readWhole] = useState(Boolean(query.line || query.find || errs));
   useEffect(() => { if (query.line || query.find) readWhole(true); }, [query.line, query.find]);
-  const log = useLog(run.run, stream, attempt, whole);
-  const [raw, setRaw] = useState(false), [flat, setFlat] = useState(false);
+  const [raw, setRaw] = useState(false), [flat, setFlat] = useState(false), [sought, seek] = useState(query.find || "");
+  // a program that only prints has no steps, and a search is for lines
+  const calls = stream === "out" && !fixed && run.runtime !== "shell", byStep = calls && !flat && !raw && !sought && !query.line;
+  const log = useLog(run.run, stream, attempt, whole, !byStep || run.state === "ended"), deeds = useDeeds(run.run, attempt, whole, byStep);
   const phone = usePhone(), [wrap, setWrap] = useKept("pancode-wrap", phone);
-  const [follow, setFollow] = useState(run.state !== "ended" && !query.line);
-  const [sought, seek] = useState(query.find || "");
+  const [follows, setFollow] = useState(run.state !== "ended" && !query.line);
   const [hit, setHit] = useState(0);
   const [goal, setGoal] = useState({ row: query.line ? Number(query.line) - 1 : -1, n: 0 });
   const field = useRef(null), scanned = useRef({});
@@ -128,51 +131,80 @@ export function Log({ run, query, stream: fixed, title, errs }) {
   }));
   const marked = query.line ? Number(query.line) - 1 - log.first : -1;
   const lines = useMemo(() => (wrap ? (i, cols) => linesOf(readable(lineOf(i), raw), Math.max(8, cols - NUMBER)) : undefined), [wrap, raw, log.key]);
-  const calls = log.steps.some((step) => step.call), byStep = calls && !flat && !raw && !sought && !query.line;
   const opened = useRef(""), steps = useRef(null);
   useEffect(() => {
     if (run.state !== "ended" || log.state !== "end" || query.line || query.find || opened.current === log.key) return;
     opened.current = log.key;
-    if (byStep) steps.current.scrollTop = steps.current.scrollHeight;
+    if (byStep) { if (steps.current) steps.current.scrollTop = steps.current.scrollHeight; }
     else if (wrong >= 0) toWrong();
     else setGoal((old) => ({ row: count - 1, n: old.n + 1 }));
   }, [log.state, log.key]);
   const names = [...new Set(Object.values(streams.data?.streams || {}).flat().concat("out"))];
-  const to = (line) => link(["runs", run.run, fixed ? "gates" : "log"], { line: log.first + line + 1, stream: stream === "out" || fixed ? undefined : stream, attempt });
-  const row = (i) => html`${log.plus ? html`<span class="no">+${i + 1}</span>` : html`<a class="no" href=${to(i)}>${log.first + i + 1}</a>`}<code>${shown(lineOf(i), log.styles[i] ?? undefined, raw, sought)}</code>`;
+  const to = (line) => link(["runs", run.run, fixed ? "gates" : "log"], { line, stream: stream === "out" || fixed ? undefined : stream, attempt });
+  const row = (i) => html`${log.plus ? html`<span class="no">+${i + 1}</span>` : html`<a class="no" href=${to(log.first + i + 1)}>${log.first + i + 1}</a>`}<code>${shown(lineOf(i), log.styles[i] ?? undefined, raw, sought)}</code>`;
   return html`<section class="panel" aria-label="output"><div class="cap small">${title && html`<h2>${title}</h2>`}
     ${!fixed && html`<label class="desk">of <select aria-label="phase" value=${stream} onChange=${(event) => setStream(event.target.value)}>${names.map((name) => html`<option value=${name}>${PHASES[name] || name}</option>`)}</select></label>
     <label class="desk">attempt <select value=${attempt} onChange=${(event) => setAttempt(event.target.value)}><option value="">last</option>${Object.keys(streams.data?.streams || {}).map((name) => html`<option value=${name}>${name}</option>`)}</select></label>`}
     <input type="search" aria-label="search" placeholder="search, then n and N" data-search ref=${field} value=${sought} onInput=${(event) => seek(event.target.value)} onKeyDown=${(event) => { if (event.key === "Enter") { event.preventDefault(); step(event.shiftKey ? -1 : 1); } if (event.key === "Escape") field.current.blur(); }} />
     ${sought && html`<span role="status">${hits.length ? `${hit + 1} of ${hits.length}` : "no hit"}</span>`}
     ${wrong >= 0 && html`<button type="button" class="bare bad tone" onClick=${toWrong}>first error: line ${log.plus}${log.first + wrong + 1}</button>`}
-    <label class="keys"><input type="checkbox" checked=${follow} onChange=${(event) => setFollow(event.target.checked)} /> follow</label>
+    <label class="keys"><input type="checkbox" checked=${follows} onChange=${(event) => setFollow(event.target.checked)} /> follow</label>
     ${calls && html`<label class="keys"><input type="checkbox" checked=${byStep} onChange=${(event) => { setFlat(!event.target.checked); setRaw(false); seek(""); }} /> by call</label>`}
     <label class="keys"><input type="checkbox" checked=${wrap} onChange=${(event) => setWrap(event.target.checked)} /> wrap</label>
     <label class="keys"><input type="checkbox" checked=${raw} onChange=${(event) => setRaw(event.target.checked)} /> raw</label>
     ${!log.before && html`<button type="button" class="bare" onClick=${() => save(run, stream, log)}>download</button>`}
     ${log.before > 0 && html`<button type="button" onClick=${() => readWhole(true)}>${bytes(log.before)} before this</button>`}
-    <span class="quiet push" role="status">${counted(count, "line")}${log.state === "end" ? "" : ", open"}</span></div>
-    ${log.error && html`<${Trouble} problem=${log.error} />`}
-    ${!count ? html`<p class="pad small quiet">${log.state === "end" ? "It wrote nothing here." : log.state ? "It has written nothing yet." : "reading …"}</p>`
-      : byStep ? html`<${Steps} run=${run} steps=${log.steps} goes=${log.state !== "end"} first=${log.first} address=${!log.plus && to} box=${steps} />`
-      : html`<${Window} count=${count} height=${HEIGHT} lines=${lines} row=${row} label="log" extra="log" goal=${goal} follow=${follow} onFollow=${(on) => setFollow(on && log.state === "open")}
+    <span class="quiet push" role="status">${byStep ? counted(deeds.parts.length, "step") : counted(count, "line")}${(byStep ? deeds.over : log.state === "end") ? "" : ", open"}</span></div>
+    ${(log.error || deeds.error) && html`<${Trouble} problem=${log.error || deeds.error} />`}
+    ${byStep && deeds.parts.length ? html`<${Deeds} run=${run} deeds=${deeds} address=${!log.plus && to} box=${steps} follow=${follows} />`
+      : byStep ? html`<p class="pad small quiet">${deeds.over ? "It wrote nothing here." : deeds.read ? "It has written nothing yet." : "reading …"}</p>`
+      : !count ? html`<p class="pad small quiet">${log.state === "end" ? "It wrote nothing here." : log.state ? "It has written nothing yet." : "reading …"}</p>`
+      : html`<${Window} count=${count} height=${HEIGHT} lines=${lines} row=${row} label="log" extra="log" goal=${goal} follow=${follows} onFollow=${(on) => setFollow(on && log.state === "open")}
         rowClass=${(i) => (i === marked || i === wrong ? "marked" : sought && i === hits[hit] ? "hit" : "")} />`}</section>`;
 }
 
-/** What an agent said and did: its words as prose, each call of a tool folded, with what came of it and how long it took. */
-function Steps({ run, steps, goes, first, address, box }) {
+/** What the agent of a run says, thinks and does, as it happens: {parts, first, error, over}. */
+function useDeeds(run, attempt, whole, wanted) {
+  const [, draw] = useState(0);
+  const held = useRef(null), key = `${run}/${attempt}/${whole}`;
+  if (held.current?.key !== key) held.current = { key, parts: [], next: 0, attempt: "", error: null, over: false, read: false };
+  useEffect(() => {
+    if (!wanted || held.current.over) return undefined;
+    const here = held.current;
+    let timer = 0;
+    const soon = () => { timer ||= setTimeout(() => { timer = 0; draw((n) => n + 1); }, 60); };
+    // a stream that was cut is read again from its beginning: calls of before may have ended meanwhile
+    const stream = follow((signal) => { Object.assign(here, { parts: [], attempt: "" }); return ask(withQuery(at("runs", run, "log"), { parts: 1, follow: 1, attempt, last: whole ? undefined : TAIL }), { signal }); }, ({ event, data }) => {
+      here.error = null;
+      if (event === "parts") {
+        if (here.attempt && here.attempt !== data.attempt) here.parts.push({ kind: "note", text: `Attempt ${data.attempt} begins.` });
+        here.attempt = data.attempt;
+        for (const part of data.parts) if (part.text || part.kind === "call" || part.kind === "ended") grow(here.parts, part);
+      } else if (event === "end") { stream.over = true; here.over = true; } else if (event === "problem") here.error = data;
+      here.read = true;
+      soon();
+    }, soon, (problem) => { here.error = problem; if (problem.status < 500) stream.over = true; soon(); });
+    return () => { stream.end(); clearTimeout(timer); };
+  }, [key, wanted]);
+  return held.current;
+}
+
+/** What an agent said, thought and did: its words as prose, each call folded, with what came of it and how long it took. */
+function Deeds({ run, deeds, address, box, follow: follows }) {
   const [all, showAll] = useState(false);
-  const begin = Date.parse(run.started_at), hidden = all ? 0 : Math.max(0, steps.length - SHOWN_STEPS);
-  const call = (step, last) => {
-    const took = step.until ? step.until - step.from : null, now = step.ok === null;
-    const [tone, glyph] = now ? (goes ? ["live", "running"] : ["ghost", "unknown"]) : step.ok ? ["ok", "done"] : ["bad", "failed"];
-    return html`<li key=${step.line}><details open=${(now && goes) || (last && step.ok === false)}><summary class="step"><span class="fold"><${Glyph} name="fold" /></span><${Glyph} name=${glyph} tone=${tone} /><span class="cut"><b>${step.call}</b> <code class="quiet">${step.words}</code></span>
-      <span class="n small quiet" title=${step.from ? "since its start, and how long" : undefined}>${step.from && begin ? `+${span(Math.max(0, step.from - begin))}` : ""}${took === null ? "" : `, ${took < 9950 ? `${(took / 1000).toFixed(1)} s` : span(took)}`}</span><span class="sr">${now ? (goes ? "continues" : "unknown") : step.ok ? "worked" : "failed"}</span></summary>
-      <div class="stack pad">${step.out.trim() ? html`<pre class="well answer" tabindex="0">${strip(step.out)}</pre>` : html`<p class="small quiet">${now && goes ? "It has not answered yet." : "The program does not tell what came of it."}</p>`}${address && html`<p class="small"><a href=${address(step.line)}>line ${first + step.line + 1} of the log</a></p>`}</div></details></li>`;
+  const rows = folded(deeds.parts), hidden = all ? 0 : Math.max(0, rows.length - SHOWN_STEPS), goes = run.state !== "ended";
+  useEffect(() => { if (follows && box.current) box.current.scrollTop = box.current.scrollHeight; });
+  const shownPart = ({ part, times }, last) => {
+    switch (part.kind) {
+      case "call": return html`<${Call} call=${part} times=${times} goes=${goes} opens=${last} begin=${Date.parse(run.started_at)} href=${address && part.line ? address(part.line) : ""} line=${part.line} />`;
+      case "said": case "output": return html`<div class="pad"><${Said} text=${part.text} /></div>`;
+      case "thought": return html`<${Thought} part=${part} />`;
+      case "turn": case "heard": return html`<p class="pad small"><b>${part.by}</b>: <span class="words">${part.text}</span></p>`;
+      default: return html`<p class=${`pad small ${part.kind === "retrying" ? "warn tone" : "quiet"}`}>${part.kind === "ended" ? (part.state === "end_turn" ? "" : `The turn ended early: ${part.state}${part.why ? `, ${part.why}` : ""}`) : part.text}</p>`;
+    }
   };
   return html`<ol class="steps" aria-label="steps" ref=${box}>${hidden > 0 && html`<li class="pad"><button type="button" onClick=${() => showAll(true)}>${counted(hidden, "earlier step")}</button></li>`}
-    ${steps.slice(hidden).map((step, i, shownSteps) => (step.call ? call(step, i >= shownSteps.length - 2) : html`<li key=${step.line} class="pad"><${Prose} text=${strip(step.say)} /></li>`))}</ol>`;
+    ${rows.slice(hidden).map((row, i, some) => html`<li key=${`${row.part.line}/${i + hidden}`}>${shownPart(row, i >= some.length - 2)}</li>`)}</ol>`;
 }
 
 /** What an agent said in several lines, as one row of the log. */

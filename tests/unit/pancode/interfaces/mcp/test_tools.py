@@ -68,6 +68,7 @@ def test_each_tool_says_what_it_does_and_whether_it_only_looks() -> None:
             "lane_add",
             "land",
             "answer",
+            "comment",
             "tell",
             "continue_run",
             "schedule_add",

@@ -54,7 +54,11 @@ def test_all_words_stand_there_in_order() -> None:
         ("person", "ana", "go on"),
         ("agent", "builder", "done"),
     ]
-    assert told["messages"][2]["calls"][0] == {"tool": "bash", "about": "make `x`"}
+    assert told["messages"][2]["calls"][0] == {
+        "tool": "bash",
+        "about": "make `x`",
+        "result": "ended",
+    }
 
 
 def test_the_way_to_a_point_is_without_what_was_taken_back_and_all_of_it_says_so() -> None:
