@@ -159,18 +159,16 @@ class VerdictEntry(Part):
 
 
 class StepEntry(TaskEntry):
-    """A step. `needs`: steps that must be done before it. `files`: files that it keeps for later steps.
-
-    `until`: the verdict that ends its rounds, also as text: `verdict == "approved"`. `max`: maximum rounds.
-    `back-to`: a round's first step. A key may also be written with `_`.
-    """
+    """A step. `files`: files that it keeps for later steps. A key may also be written with `_`."""
 
     name: str | None = None
-    needs: Several | None = None
-    until: Annotated[UntilEntry | None, BeforeValidator(_parse_until)] = None
-    max: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None = None
+    needs: Several | None = Field(default=None, description="Steps that must be done before it.")
+    until: Annotated[UntilEntry | None, BeforeValidator(_parse_until)] = Field(
+        default=None, description='The verdict that ends its rounds, also as text: verdict == "approved".'
+    )
+    max: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None = Field(default=None, description="Most rounds.")
     verdict: VerdictEntry | None = None
-    back_to: str | None = None
+    back_to: str | None = Field(default=None, description="The first step of a round.")
 
     def to_plan(self, name: str, request: DispatchRequest, needs: Iterable[str]) -> StepPlan:
         """Return the plan of this step."""

@@ -24,7 +24,8 @@ class RaceBody(Body):
 
 
 class StepBody(StepEntry, Body):
-    """A step as in a workflow file; `name` is required. `dispatch`: its options, as in `POST /v1/runs`."""
+    """A step as in a workflow file; `name` is required. `files`: files that it keeps for later steps.
+    `dispatch`: its options, as in `POST /v1/runs`."""
 
     model_config = ConfigDict(strict=False)
     name: StepName
