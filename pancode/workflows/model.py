@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from pancode.kernel.errors import RefusedError, UsageError
+from pancode.kernel.errors import RefusedError
 from pancode.kernel.values import take_shared
 from pancode.runs.request import DispatchRequest, dump_request, request_from, workspace_in
 from pancode.workflows.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
-from pancode.workflows.step_work import check_places
 
 NEEDS_YES = "needs_yes"
 """The code of a refusal that a user's approval lifts: a terminal asks for it, other interfaces refuse."""
@@ -133,86 +132,6 @@ def plan_of(workflow: Workflow, steps: Sequence[WorkflowStep], by: str) -> Workf
     return WorkflowPlan(**take_shared(workflow, WorkflowPlan) | own)
 
 
-def check_plan(plan: WorkflowPlan) -> None:
-    """Raise UsageError with the path of the first invalid key."""
-    names = [step.name for step in plan.steps]
-    if not names:
-        raise UsageError("the workflow has no steps", fix="give at least one task", code="bad_value")
-    for number, step in enumerate(plan.steps):
-        path = f"steps.{number}"
-        if names.index(step.name) != number:
-            raise _make_plan_error(
-                f"{path}.name", f"two steps are named {step.name!r}", "give each step its own name"
-            )
-        for need in (*step.needs, *filter(None, [step.back_to])):
-            if need not in names:
-                raise _make_plan_error(
-                    f"{path}.needs", f"step {need!r} does not exist", f"one of: {', '.join(names)}"
-                )
-        if step.name in step.needs:
-            raise _make_plan_error(
-                f"{path}.needs", f"{step.name} needs itself", f"remove {step.name} from its needs"
-            )
-        _check_rounds(path, step, plan.steps)
-    _check_cycle(plan.steps)
-    for number, step in enumerate(plan.steps if plan.kind in IN_ORDER else ()):
-        _check_task(f"steps.{number}.dispatch.task", step, plan.steps)
-    if plan.kind not in IN_ORDER and any(workspace_in(step.request.workspace) for step in plan.steps):
-        what = f"the tasks of a {plan.kind} run in parallel, but only one can work in a workspace"
-        raise _make_plan_error("steps", what, "remove workspace, or use a chain")
-    if plan.kind not in IN_ORDER and any(step.needs for step in plan.steps):
-        raise _make_plan_error(
-            "steps", f"the steps of a {plan.kind} cannot have needs", "remove needs, or use a graph"
-        )
-    if (plan.kind is WorkflowKind.RACE) != bool(plan.race):
-        raise _make_plan_error(
-            "race",
-            "a race must have a rule for the winner, and no other workflow may have one",
-            "race: {by: first}",
-        )
-    if plan.race and (plan.race["by"] == RaceRule.SCORE) != bool(plan.race.get("score")):
-        raise _make_plan_error(
-            "race.score",
-            "a race by score must have a score command, and no other race may have one",
-            "race: {by: score, score: CMD}",
-        )
-
-
-def _check_task(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
-    kept = {one.name: one.files for one in steps if one.name in find_ancestors(step.name, steps)}
-    try:
-        check_places(step.request.task, kept)
-    except UsageError as error:
-        raise UsageError(
-            f"{path}: {error}", why=error.why, fix=error.fix, code=error.code, details={"path": path}
-        ) from error
-
-
-def _check_rounds(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
-    if step.until and not step.verdict:
-        raise _make_plan_error(
-            f"{path}.until",
-            f"step {step.name} repeats until its verdict is met, but has no verdict",
-            "verdict: {file: verdict.json, schema: {verdict: [approved, rejected]}}",
-        )
-    if step.until and step.until["field"] not in step.verdict["schema"]:
-        raise _make_plan_error(
-            f"{path}.until",
-            f"the verdict of the step has no field {step.until['field']!r}",
-            "add it to the schema",
-        )
-    if not step.until and (step.most > 1 or step.back_to is not None):
-        raise _make_plan_error(
-            f"{path}.max", f"step {step.name} has rounds but no until", "until: {field: ..., equals: ...}"
-        )
-    if step.back_to not in (None, step.name) and step.back_to not in find_ancestors(step.name, steps):
-        raise _make_plan_error(
-            f"{path}.back_to",
-            f"step {step.name} does not need {step.back_to}, so a round cannot start there",
-            "name a step that this step needs, directly or through others",
-        )
-
-
 def find_ancestors(name: str, steps: Sequence[StepPlan] | Sequence[WorkflowStep]) -> set[str]:
     """Return the names of steps that this one needs, directly or indirectly; a cycle is followed once."""
     needs = {step.name: step.needs for step in steps}
@@ -224,35 +143,6 @@ def find_ancestors(name: str, steps: Sequence[StepPlan] | Sequence[WorkflowStep]
             found.add(one)
             left += needs.get(one, ())
     return found
-
-
-def _check_cycle(steps: Sequence[StepPlan]) -> None:
-    done: set[str] = set()
-    left = list(steps)
-    while left:
-        ready = [step for step in left if done.issuperset(step.needs)]
-        if not ready:
-            circle = " -> ".join(_find_cycle(left))
-            raise _make_plan_error(
-                "steps", f"these steps wait for each other: {circle}", "remove one of the needs"
-            )
-        done.update(step.name for step in ready)
-        left = [step for step in left if step.name not in done]
-
-
-def _find_cycle(left: Sequence[StepPlan]) -> Iterator[str]:
-    """Yield the names of a cycle among these steps, each of which needs another one of them."""
-    needs = {step.name: [need for need in step.needs if need in {one.name for one in left}] for step in left}
-    seen: list[str] = []
-    name = left[0].name
-    while name not in seen:
-        seen.append(name)
-        name = needs[name][0]
-    yield from (*seen[seen.index(name) :], name)
-
-
-def _make_plan_error(path: str, what: str, fix: str) -> UsageError:
-    return UsageError(f"{path}: {what}", fix=fix, code="bad_workflow", details={"path": path})
 
 
 def sides_of(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]) -> tuple[str, ...]:

@@ -43,11 +43,11 @@ from pancode.workflows.model import (
     SETTING,
     StepPlan,
     WorkflowPlan,
-    check_plan,
     make_consent_error,
     reasons_to_ask,
 )
 from pancode.workflows.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
+from pancode.workflows.step_graph import check_plan
 from pancode.workflows.step_work import check_script, first_task
 
 PARTIAL = "leave out refused steps: --partial"

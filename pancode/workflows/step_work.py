@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from pancode.kernel.errors import RefusedError, UsageError
+from pancode.kernel.errors import RefusedError
+from pancode.kernel.names import find_nearest
 from pancode.runs.admission.given_changes import FOLDER, file_of
 from pancode.workflows.records import WorkflowStep
 
@@ -17,8 +18,6 @@ _PLACE = re.compile(
     r"\{\{\s*steps\.(?P<step>[^\s.{}]+)\.(?P<what>answer|commit|files\.(?P<path>[^\s{}]+))\s*\}\}"
     r"|\$(?P<word>INPUT|ORIGINAL)(?![A-Za-z0-9_])"
 )
-_ANY = re.compile(r"\{\{\s*steps\b[^{}]*\}\}")
-_FORMS = "{{ steps.NAME.answer }}, {{ steps.NAME.commit }} or {{ steps.NAME.files.PATH }}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,30 +45,25 @@ def first_task(text: str, task: str) -> str:
     return fill_places(text, lambda place: task)
 
 
-def check_places(text: str, needed: dict[str, tuple[str, ...]]) -> None:
-    """Raise UsageError for an invalid placeholder. `needed`: the files kept by each step it may name."""
-    for found in _ANY.finditer(text):
-        if _PLACE.fullmatch(found[0]) is None:
-            raise UsageError(
-                f"{found[0]} is not a valid reference", fix=f"write {_FORMS}", code="bad_workflow"
-            )
-    for place in find_places(text):
-        if place.step and place.step not in needed:
-            known = ", ".join(sorted(needed)) or "none"
-            raise UsageError(
-                f"{{{{ steps.{place.step}.{place.what} }}}} refers to a step that is not in needs",
-                why=f"this step needs, directly or indirectly: {known}",
-                fix=f"add {place.step} to the step's needs",
-                code="bad_workflow",
-            )
-        kept = needed.get(place.step, ())
-        if place.path and not any(is_kept(place.path, pattern) for pattern in kept):
-            raise UsageError(
-                f"a task refers to {place.path}, which is not in the files of {place.step}",
-                why=f"its files: {', '.join(kept) or 'none'}",
-                fix=f"add {place.path} to the files of {place.step}",
-                code="bad_workflow",
-            )
+_BRACES = re.compile(r"(?<!\$)\{\{\s*([\w-]+)(\.(?:answer|commit|files)\b)?[^{}]*\}\}")
+
+
+def find_misspelt(text: str, steps: Collection[str]) -> Iterator[str]:
+    """Yield misspelled references to steps' outputs. Other braces are ordinary text of a task."""
+    for found in _BRACES.finditer(text):
+        short = found[1] in steps and found[2] is not None
+        if (short or find_nearest(found[1], ["steps"])) and not any(
+            place.step for place in find_places(found[0])
+        ):
+            yield found[0]
+
+
+def format_place(place: TemplatePlace) -> str:
+    """Return the placeholder as a user writes it."""
+    if not place.step:
+        return f"${place.what}"
+    what = f"files.{place.path}" if place.path else place.what
+    return f"{{{{ steps.{place.step}.{what} }}}}"
 
 
 def is_kept(path: str, pattern: str) -> bool:

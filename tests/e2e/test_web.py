@@ -565,8 +565,8 @@ def test_a_chain_is_written_in_a_form(console: Console, page: Page, top: Path) -
     console.go(page, "#/new/chain", "New chain")
     field(page, "cwd").fill(str(top))
     for number, task in enumerate(("echo plan", "echo build > built.txt")):
-        field(page, f"steps.{number}.dispatch.task").fill(task)
-        field(page, f"steps.{number}.dispatch.runtime").fill("shell")
+        field(page, f"steps.{number}.task").fill(task)
+        field(page, f"steps.{number}.runtime").fill("shell")
     begin = page.get_by_role("button", name="Begin")
     expect(page.locator("main")).to_contain_text("admitted")
     begin.click()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
@@ -17,10 +17,11 @@ from pancode.kernel.names import label_word
 from pancode.kernel.shell_words import split_words
 from pancode.runs.declared_models import with_values
 from pancode.runs.options import OPTIONS
+from pancode.runs.request import DispatchRequest
+from pancode.workflows.model import StepPlan
+from pancode.workflows.step_graph import UNTIL
 
 MOST_ROUNDS = 20
-UNTIL = 'until: verdict == "approved"'
-"""An example of a condition, for the hints about conditions."""
 MOST_STAGGER_MS = 60_000
 Amount = Annotated[int, Field(ge=1)]
 NonEmpty = Annotated[str, Field(min_length=1)]
@@ -158,18 +159,30 @@ class VerdictEntry(Part):
 
 
 class StepEntry(TaskEntry):
-    """A step. `needs`: steps that must be done before it. `files`: files that it keeps for later steps.
-
-    `until`: the verdict that ends its rounds, also as text: `verdict == "approved"`. `max`: maximum rounds.
-    `back-to`: a round's first step. A key may also be written with `_`.
-    """
+    """A step. `files`: files that it keeps for later steps. A key may also be written with `_`."""
 
     name: str | None = None
-    needs: Several | None = None
-    until: Annotated[UntilEntry | None, BeforeValidator(_parse_until)] = None
-    max: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None = None
+    needs: Several | None = Field(default=None, description="Steps that must be done before it.")
+    until: Annotated[UntilEntry | None, BeforeValidator(_parse_until)] = Field(
+        default=None, description='The verdict that ends its rounds, also as text: verdict == "approved".'
+    )
+    max: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None = Field(default=None, description="Most rounds.")
     verdict: VerdictEntry | None = None
-    back_to: str | None = None
+    back_to: str | None = Field(default=None, description="The first step of a round.")
+
+    def to_plan(self, name: str, request: DispatchRequest, needs: Iterable[str]) -> StepPlan:
+        """Return the plan of this step."""
+        told = self.model_dump(mode="json", include={"until", "verdict"}, by_alias=True)
+        return StepPlan(
+            name=name,
+            request=request,
+            needs=tuple(dict.fromkeys(needs)),
+            files=self.files,
+            until=told["until"] or {},
+            most=self.max or 1,
+            verdict=told["verdict"] or {},
+            back_to=self.back_to,
+        )
 
 
 class MatrixEntry(KebabPart):

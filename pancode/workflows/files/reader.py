@@ -10,19 +10,65 @@ from itertools import product
 from math import prod
 from typing import Any, TypeVar
 
+from pydantic import BaseModel
+
 from pancode.agents.runtimes import resolve_alias
 from pancode.config.layers import find_problems
 from pancode.kernel.documents import Document
 from pancode.kernel.errors import ConfigError
 from pancode.kernel.formatting import count_noun
+from pancode.runs.request import DispatchRequest
 from pancode.workflows.answers import WorkflowFile
-from pancode.workflows.files import graph
 from pancode.workflows.files.entries import FileEntry, MatrixEntry, StepEntry, TaskEntry
 from pancode.workflows.files.search import WorkflowText
 from pancode.workflows.files.source import read_source
+from pancode.workflows.model import StepPlan
+from pancode.workflows.step_graph import find_problems_of
+from pancode.workflows.step_work import find_places, format_place
 
 MOST_STEPS = 1_000
 _ONE = {"agents": "agent", "nodes": "node", "models": "model", "runtimes": "runtime"}
+
+
+E = TypeVar("E", bound=TaskEntry)
+M = TypeVar("M", bound=BaseModel)
+
+
+class FileProblems:
+    """Collects the problems of one document."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self.found: list[ConfigError] = []
+
+    def add(self, key: str, what: str, why: str = "", fix: str = "") -> None:
+        error = ConfigError(f"{self.at(key)}: {what}", why=why, fix=fix, details={"key": key})
+        self.found.append(error)
+
+    def read(self, kind: type[M], data: Mapping[str, object]) -> M | None:
+        """Parse the data as this kind; return None after adding a problem for each invalid part."""
+        value, wrong = find_problems(kind, data, self.at)
+        self.found += wrong
+        return value
+
+    def at(self, key: str) -> str:
+        """Return `file:line` of the key, spelled with - or _; if it is missing, of the nearest key above."""
+        above, dot, word = key.rpartition(".")
+        joined = f"{above}{dot}{word.replace('-', '_')}"
+        place = self._document.at(joined if joined in self._document.lines else key)
+        return place if place != self._document.place else f"{place}:1"
+
+
+def takes_input(text: str) -> bool:
+    """Whether the text contains a placeholder for the input from the command line."""
+    return any(not place.step for place in find_places(text))
+
+
+def stranger_words(text: str) -> Iterator[str]:
+    """Yield the placeholders filled with untrusted text: an agent's output, or the workflow's input."""
+    for place in find_places(text):
+        if place.what != "commit":
+            yield format_place(place)
 
 
 def size_of_matrix(matrix: MatrixEntry) -> int:
@@ -38,7 +84,6 @@ def list_combinations(matrix: MatrixEntry) -> list[dict[str, Any]]:
 
 
 Json = dict[str, Any]
-E = TypeVar("E", bound=TaskEntry)
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 SHELL = "shell"
 _NAME_FIX = "use a-z, 0-9, - and _, at most 64 characters"
@@ -77,13 +122,13 @@ def check_workflow(
         document, wrong = read_source(text, place)
     except ConfigError as error:
         return CheckedWorkflow("graph", "", None, False, (error,))
-    file_problems = graph.FileProblems(document)
+    file_problems = FileProblems(document)
     file_problems.found += wrong
     return _FileReading(document, file_problems, flags or {}).checked(name)
 
 
 class _FileReading:
-    def __init__(self, document: Document, problems: graph.FileProblems, flags: Mapping[str, Any]) -> None:
+    def __init__(self, document: Document, problems: FileProblems, flags: Mapping[str, Any]) -> None:
         self._data = document.data
         self._problems = problems
         self._flags = dict(flags)
@@ -109,7 +154,7 @@ class _FileReading:
             stagger = {} if head.stagger is None else {"stagger_ms": head.stagger}
             body = {"kind": kind, "name": head.name or name, "steps": steps, **settings, **stagger}
         description = head.description if head is not None else ""
-        return CheckedWorkflow(kind, description, body, any(map(graph.takes_input, texts)), found)
+        return CheckedWorkflow(kind, description, body, any(map(takes_input, texts)), found)
 
     def _read_head(self) -> FileEntry | None:
         """Return the file's top-level keys except the steps."""
@@ -133,8 +178,9 @@ class _FileReading:
             self._problems.add(key, f"{key} must be a list", fix=f"write each entry below {key}: as `- text`")
         return {}
 
-    def _read_entries(self, key: str, kind: type[E]) -> Iterator[tuple[str, str, E]]:
-        """Yield each entry's place, name and content. An invalid field does not hide others' problems."""
+    def _read_entries(self, key: str, kind: type[E]) -> Iterator[tuple[str, str, E, bool]]:
+        """Yield each entry's place, name and content, and whether that is whole: an invalid field, which is
+        left out, does not hide others' problems."""
         for name, one in self._read_mapping(key).items():
             given: object = {"task": one} if isinstance(one, str) else one
             file = self._problems.read(FileEntry, {key: {name: given}})
@@ -145,7 +191,7 @@ class _FileReading:
                 self._problems.add(
                     f"{key}.{name}", "the task is empty", fix="add the key task with what to do"
                 )
-            yield f"{key}.{name}", name, entry
+            yield f"{key}.{name}", name, entry, not isinstance(given, dict) or len(fitting) == len(given)
 
     def _select_fitting(self, key: str, name: str, given: object, *, whole: bool) -> dict[str, object]:
         """Return the fields that are valid; add a problem for each other one."""
@@ -161,7 +207,7 @@ class _FileReading:
         defaults = self._read_defaults(head)
         steps = [
             {"dispatch": _merge_fields(defaults, entry.to_work()), "files": list(entry.files)}
-            for _, _, entry in self._read_entries("tasks", TaskEntry)
+            for _, _, entry, _ in self._read_entries("tasks", TaskEntry)
         ]
         matrix = head.matrix if head is not None else None
         if matrix is not None and size_of_matrix(matrix) > MOST_STEPS:
@@ -179,31 +225,42 @@ class _FileReading:
 
     def _make_graph(self, head: FileEntry | None, written: object) -> list[Json]:
         defaults = self._read_defaults(head)
-        placed: list[graph.PlacedStep] = []
-        for key, own, entry in self._read_entries("steps", StepEntry):
-            names = [step.name for step in placed]
+        places = dict[str, tuple[str, StepEntry, StepPlan]]()
+        unread = set[tuple[str, str]]()
+        for key, own, entry, is_whole in self._read_entries("steps", StepEntry):
+            names = list(places)
             name = self._name(key, own, entry, names, listed=isinstance(written, list))
             before = tuple(names[-1:]) if isinstance(written, list) else ()
-            given = self._read_mapping("steps").get(own)
-            words = given if isinstance(given, dict) else ()
             needs = before if entry.needs is None else entry.needs
-            placed.append(
-                graph.PlacedStep(key, name, entry, needs, frozenset(_name_field(word) for word in words))
-            )
-        graph.StepGraph(placed, self._problems).check()
-        steps = [self._graph_step(step, defaults) for step in placed]
-        for step, made in zip(placed, steps, strict=True):
-            self._check_script(step, made["dispatch"])
+            places[name] = key, entry, entry.to_plan(name, DispatchRequest(entry.task, ""), needs)
+            if not is_whole:  # what cannot be read counts as present
+                unread |= {(name, word) for word in ("until", "max", "back-to")}
+            if len(set(needs)) < len(needs):
+                what = f"step {name} lists the same need twice"
+                self._problems.add(f"{key}.needs", what, fix="remove one of them")
+            if entry.until is not None and entry.max is None and (name, "max") not in unread:
+                what = f"step {name} has until but no max"
+                self._problems.add(f"{key}.until", what, fix="set the number of rounds: max: 3")
+        for one in find_problems_of([plan for _, _, plan in places.values()]):
+            if (one.step.name, one.key) not in unread:
+                key = places[one.step.name][0]
+                self._problems.add(f"{key}.{one.key}", one.what, one.why, one.fix)
+        steps = list[Json]()
+        for name, (key, entry, plan) in places.items():
+            terms = entry.model_dump(mode="json", include=_OF_STEP, exclude_none=True, by_alias=True)
+            dispatch = _merge_fields(defaults, entry.to_work())
+            steps.append({**terms, "name": name, "needs": list(plan.needs), "dispatch": dispatch})
+            self._check_script(key, name, dispatch)
         return steps
 
-    def _check_script(self, step: graph.PlacedStep, dispatch: Json) -> None:
+    def _check_script(self, key: str, name: str, dispatch: Json) -> None:
         """Add a problem if a script would contain untrusted text."""
         if resolve_alias(dispatch.get("runtime", "")) != SHELL:
             return
-        for word in graph.stranger_words(dispatch["task"]):
+        for word in stranger_words(dispatch["task"]):
             self._problems.add(
-                f"{step.key}.task",
-                f"step {step.name}: {word} would become part of a script",
+                f"{key}.task",
+                f"step {name}: {word} would become part of a script",
                 "the text comes from an agent or the input, and a shell would run it",
                 "let the script read a file: .pancode/inputs/ORIGINAL.md, or NAME.md of an earlier step",
             )
@@ -217,11 +274,6 @@ class _FileReading:
         elif name in names:
             self._problems.add(f"{key}.name", f"step {name} exists twice", fix="rename one of them")
         return name
-
-    def _graph_step(self, step: graph.PlacedStep, defaults: Json) -> Json:
-        own = step.entry.model_dump(mode="json", include=_OF_STEP, exclude_none=True, by_alias=True)
-        dispatch = _merge_fields(defaults, step.entry.to_work())
-        return {**own, "name": step.name, "needs": list(step.needs), "dispatch": dispatch}
 
     def _check_text(self, steps: list[Json]) -> None:
         """Add a problem for unpaired surrogates, which YAML can contain but a request cannot carry."""

@@ -24,7 +24,8 @@ class RaceBody(Body):
 
 
 class StepBody(StepEntry, Body):
-    """A step as in a workflow file; `name` is required. `dispatch`: its options, as in `POST /v1/runs`."""
+    """A step as in a workflow file; `name` is required. `files`: files that it keeps for later steps.
+    `dispatch`: its options, as in `POST /v1/runs`."""
 
     model_config = ConfigDict(strict=False)
     name: StepName
@@ -36,17 +37,7 @@ class StepBody(StepEntry, Body):
         request = replace(
             WorkBody.model_validate(given).asked(by), depth=depth, confirmed=approved, score=score
         )
-        told = self.model_dump(mode="json", include={"until", "verdict"}, by_alias=True)
-        return StepPlan(
-            name=self.name,
-            request=request,
-            needs=tuple(dict.fromkeys(self.needs or ())),
-            files=self.files,
-            until=told["until"] or {},
-            most=self.max or 1,
-            verdict=told["verdict"] or {},
-            back_to=self.back_to,
-        )
+        return self.to_plan(self.name, request, self.needs or ())
 
 
 class ProjectFileBody(Body):

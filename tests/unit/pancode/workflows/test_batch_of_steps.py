@@ -180,13 +180,25 @@ def test_runs_of_a_workflow_can_be_listed(flows: Flows) -> None:
     ("body", "words", "fix"),
     [
         ({"kind": "graph", "steps": [step("a", "b"), step("b", "a")]}, "a -> b -> a", "needs"),
-        ({"kind": "graph", "steps": [step("a", "nobody")]}, "step 'nobody' does not exist", "one of: a"),
-        ({"kind": "graph", "steps": [step("a", "a")]}, "a needs itself", ""),
+        (
+            {"kind": "graph", "steps": [step("a", "nobody")]},
+            "steps.0.needs: step a needs 'nobody'",
+            "one of its steps: a",
+        ),
+        (
+            {"kind": "graph", "steps": [step("a", "a")]},
+            "steps.0.needs: steps wait for each other: a -> a",
+            "",
+        ),
         ({"kind": "batch", "steps": [step("a"), step("a")]}, "steps.1.name", ""),
         ({"kind": "batch", "steps": []}, "steps", ""),
         ({"kind": "race", "steps": [step("a")]}, "race", "by: first"),
         ({"kind": "graph", "steps": [step("a", max=2)]}, "no until", "until"),
-        ({"kind": "graph", "steps": [step("a", task="{{ steps.x.answer }}")]}, "not in needs", "needs"),
+        (
+            {"kind": "graph", "steps": [step("a"), step("b", task="{{ steps.a.answer }}")]},
+            "steps.1.task: step b: {{ steps.a.answer }} is not a valid reference",
+            "needs: [a]",
+        ),
         (
             {"kind": "graph", "steps": [step("a", task="{{ steps.x.anser }}")]},
             "not a valid reference",

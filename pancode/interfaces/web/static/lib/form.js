@@ -56,7 +56,7 @@ function plainShape(shape, known) {
 
 /** What the words of a body say of itself, and of each of its keys: "A thing. `name`: how it is called." */
 function helpOf(shape) {
-  const [own, ...parts] = (shape.description || "").split(/(?:^|\s)`(\w+)`: /);
+  const [own, ...parts] = (shape.description || "").split(/(?:^|\s)`([\w-]+)`: /);
   const about = {};
   for (let i = 0; i < parts.length; i += 2) about[parts[i]] = parts[i + 1];
   return { own: own.replaceAll("`", "").trim(), about };
@@ -64,8 +64,9 @@ function helpOf(shape) {
 
 /** The fields of an object, each with its kind and help, and those inside of it. */
 function fieldsOf(shape, known) {
-  const { about } = helpOf(shape), must = shape.required || [];
-  return Object.entries(shape.properties || {}).filter(([name, raw]) => !NOT_ASKED.includes(name) && (name !== "by" || raw.enum)).map(([name, raw]) => {
+  const { about } = helpOf(shape), must = shape.required || [], { task } = shape.properties || {};
+  // A step takes the options of its work beside its name, and, from earlier clients, in `dispatch`.
+  return Object.entries(shape.properties || {}).filter(([name, raw]) => !NOT_ASKED.includes(name) && !(task && name === "dispatch") && (name !== "by" || raw.enum)).map(([name, raw]) => {
     const one = plainShape(raw, known), item = one.type === "array" ? plainShape(one.items, known) : null, inner = item?.properties ? item : one.properties ? one : null;
     const help = (raw.description || about[name] || "").replaceAll("`", "").trim();
     return { name, must: must.includes(name), help, shape: one, kind: kindOf(name, one, inner, item), inner: inner && fieldsOf(inner, known) };

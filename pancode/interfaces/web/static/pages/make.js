@@ -40,7 +40,7 @@ export const KINDS = {
   lane: { title: "New lane", glyph: "workflows", path: "lanes", verb: "Create", first: ["name", "cwd", ...WORK.map((one) => `defaults.${one}`), "goes_on"], done: (told) => go(["workflows", told.workflow]) },
   explore: { title: "Send scouts", glyph: "agents", path: "explore", verb: "Send", first: ["questions", "cwd", "look"], hide: ["parent", "depth"], done: ({ scouts }) => go(scouts.length === 1 && scouts[0].run ? ["runs", scouts[0].run] : ["runs"]) },
   schedule: { title: "New schedule", glyph: "waiting", path: "schedules", verb: "Create", first: ["name", "cron", "zone", "dispatch.task", "dispatch.cwd", ...WORK.map((one) => `dispatch.${one}`)], given: { zone }, judge: Planned, done: (told) => (told.secret ? told : go(["workflows"])) },
-  chain: { ...flows, title: "New chain", glyph: "workflows", first: ["cwd", "steps.name", "steps.dispatch.task", "steps.needs", ...WORK.map((one) => `steps.dispatch.${one}`), "land"], hide: ["kind", "race", "name"], given: { steps: [{ name: "plan" }, { name: "build" }] }, send: chain },
+  chain: { ...flows, title: "New chain", glyph: "workflows", first: ["cwd", "steps.name", "steps.task", "steps.needs", ...WORK.map((one) => `steps.${one}`), "land"], hide: ["kind", "race", "name"], given: { steps: [{ name: "plan" }, { name: "build" }] }, send: chain },
   batch: { ...flows, title: "New batch", glyph: "runs", first: ["tasks", "cwd", ...WORK], send: batch, named: inSteps,
     shape: (known) => flowShape(known, { tasks: lines("Each line is a task.") }, ["tasks"], "Many tasks at once, each in a run of its own.") },
   race: { ...flows, title: "New race", glyph: "flag", first: ["task", "cwd", "apart", "lanes", "best_of", "race.by", "race.score", "verify", "budget"], send: race, named: inSteps,
