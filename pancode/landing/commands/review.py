@@ -83,7 +83,7 @@ class Review:
     def _draw(self, need: Need) -> str:
         """Return the progress, then the thing whole, then the line that decides, above the keys."""
         left = sum(one.id not in self._shown for one in self._now.needs)
-        place = f"{self._now.count - left} of {self._now.count}"
+        place = f"{len(self._shown)} of {len(self._shown) + left}"
         spent = "" if need.usd is None else f", {format_usd(need.usd)}"
         ran = "" if need.agent_minutes is None else f", {need.agent_minutes:.0f} min of agents"
         head = paint_text(f"--- {place}{ran}{spent} ---", "bold", sys.stdout)
@@ -159,6 +159,7 @@ class Review:
             self._client.post(Route[object](f"POST {act.path}"), body, LAND_S)
         self._undoable += [need] if act.is_undoable else []
         self._done.append(_DID.get(act.name, act.name))
+        sys.stdout.write(f"{self._done[-1]}\n")
         return True
 
 
