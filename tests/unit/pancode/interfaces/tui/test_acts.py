@@ -37,7 +37,14 @@ def item(kind: str = "landing", words: str = "2 files", call: int | None = None,
         "choices": [],
         "call": call,
     }
-    facts |= {"command": "pancode x", "yes": list(yes), "whole": "", "title": "mend", "plan": None}
+    facts |= {
+        "choices": [],
+        "command": "pancode x",
+        "yes": list(yes),
+        "whole": "",
+        "title": "mend",
+        "plan": None,
+    }
     need = to_json(need_of_item(facts, None))
     return {**need, **need["item"]}
 
@@ -93,7 +100,8 @@ def act(name: str, kind: str, shape: dict[str, Any], words: str = "") -> Act:
             "approve",
             "item",
             ITEM,
-            "Approve “mend” (r-1) with --with-commands? Its gates run on the merged files first.\n    2 files",
+            "Approve “mend” (r-1) with --with-commands? Its gates run on the merged files first."
+            "\n    2 files",
         ),
         (
             "approve",
