@@ -22,7 +22,7 @@ from pancode.runs.features import features_of
 from pancode.runs.inbox_answers import list_inbox
 from pancode.runs.needs import LeftRun, load_left, need_of_item, need_of_run
 from pancode.runs.restored import release
-from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import not_ended
 from pancode.runs.whole_changes import commits_of
 
@@ -173,9 +173,12 @@ def dismiss_need(core: Core, need: str, by: str) -> None:
         drop_change(core, need, by)
     else:
         with unit_of_work(core) as work:
-            kept = read_dismissed(work.tx) & found.keys()
-            work.tx.put(Setting(DISMISSED, sorted({*kept, need}), core.wall_ms(), by))
-            work.audit("people", "info", "need dismissed", None, need=need, by=by)
+            _keep(work, (read_dismissed(work.tx) & found.keys()) | {need}, f"need dismissed: {need}", by)
+
+
+def _keep(work: Work, dismissed: frozenset[str], what: str, by: str) -> None:
+    work.tx.put(Setting(DISMISSED, sorted(dismissed), work.core.wall_ms(), by))
+    work.audit("people", "info", what, None, by=by)
 
 
 def take_back(core: Core, need: str, by: str) -> None:
@@ -183,9 +186,7 @@ def take_back(core: Core, need: str, by: str) -> None:
     with unit_of_work(core) as work:
         dismissed = read_dismissed(work.tx)
         if need in dismissed:
-            work.tx.put(Setting(DISMISSED, sorted(dismissed - {need}), core.wall_ms(), by))
-            work.audit("people", "info", "need no longer dismissed", None, need=need, by=by)
-            return
+            return _keep(work, dismissed - {need}, f"need no longer dismissed: {need}", by)
         if work.tx.get(Run, need) is None:
             raise not_found("dismissed need", need, dismissed, "pancode inbox")
-    take_back_drop(core, need, by)
+    return take_back_drop(core, need, by)

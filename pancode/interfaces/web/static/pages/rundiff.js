@@ -53,7 +53,7 @@ function Shown({ run, text }) {
   const [comments, keep] = useKept(`pancode-comments-${run.run}`, []);
   const [seen, see] = useKept(`pancode-viewed-${run.run}-${run.commit}`, []);
   const [turned, turn] = useState({});
-  const [how, put] = useKept("pancode-change", { beside: matchMedia("(min-width: 1100px)").matches, wrap: true });
+  const [how, put] = useKept("pancode-change", { beside: matchMedia("(min-width: 1600px)").matches, wrap: true });
   const beside = how.beside && !phone;
   const folds = (name) => (Object.hasOwn(turned, name) ? turned[name] : seen.includes(name));
   const spots = useMemo(() => laidOut(rows, folds, beside), [rows, turned, seen, beside]);
