@@ -13,7 +13,6 @@ from pancode.kernel.names import not_found
 from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.records import EndedRun, Node, Run, Setting
 from pancode.kernel.values import replace
-from pancode.landing.queue import drop_change, take_back_drop
 from pancode.reports.answers import NeedsOfGroup
 from pancode.runs import health
 from pancode.runs.answers import InboxShape, Need, NeedGroup
@@ -170,7 +169,7 @@ def dismiss_need(core: Core, need: str, by: str) -> None:
         what, fix = f"{need} cannot be dismissed", found[need].command
         raise UsageError(what, why="it needs a decision", fix=fix, code="other_kind")
     if found[need].run == need:
-        drop_change(core, need, by)
+        _dismiss_run(core, need, by)
     else:
         with unit_of_work(core) as work:
             _keep(work, (read_dismissed(work.tx) & found.keys()) | {need}, f"need dismissed: {need}", by)
@@ -189,4 +188,9 @@ def take_back(core: Core, need: str, by: str) -> None:
             return _keep(work, dismissed - {need}, f"need no longer dismissed: {need}", by)
         if work.tx.get(Run, need) is None:
             raise not_found("dismissed need", need, dismissed, "pancode inbox")
-    return take_back_drop(core, need, by)
+    return _dismiss_run(core, need, by, back=True)
+
+
+def _dismiss_run(core: Core, run: str, by: str, *, back: bool = False) -> None:
+    for dismiss in features_of(core).dismiss:
+        dismiss(core, run, by, back)
