@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -167,10 +168,10 @@ def salvage_files(case: Case) -> tuple[str, ...]:
 
 MOST_DIGITS = 18
 """The maximum number of digits of a score before the decimal point, and after it."""
-LAST_OF_OUTPUT = 4_096
-"""The number of bytes that are read from the end of an output."""
+LAST_OF_OUTPUT, MOST_SEARCHED = 4_096, 65_536
+"""The number of bytes that are read from the end of an output, and of a failed gate's output."""
 MOST_SAID = 200
-"""The maximum length in characters of a gate's last line in the reason of a failure."""
+"""The maximum length in characters of a gate's error line in the reason of a failure."""
 
 
 class NoScoreError(Exception):
@@ -350,7 +351,7 @@ def _judge_gates(case: Case, record: spool.ExitRecord) -> Turn:
     fault = verdict.gate_fault(record, results, case.entry.stop, case.limits)
     if fault is None or fault.kind not in (FailureKind.GATE_FAILED, FailureKind.GATE_NOT_RUNNABLE):
         return case.mark(Mark.GATED, fault, data, *words)
-    if fault.kind is FailureKind.GATE_FAILED and (note := _find_last_line(case, record.steps)):
+    if fault.kind is FailureKind.GATE_FAILED and (note := _find_error(case, record.steps)):
         fault = replace(fault, reason=f"{fault.reason}: {note}")
     named = [n for n, one in enumerate(results) if not one.passed and f"gate {one.name}" in fault.reason]
     if named and (beside := list_beside(case)):
@@ -398,17 +399,27 @@ def repeat_gate(case: Case, judged: Mapping[str, Any]) -> Turn:
     return case.mark(Mark.GATED, fault, judged["data"], *words)
 
 
-def _find_last_line(case: Case, steps: Sequence[spool.StepRecord]) -> str:
-    """Return the last line that the first failed gate printed; all gates write to one log, in order."""
+def _find_error(case: Case, steps: Sequence[spool.StepRecord]) -> str:
+    """Return the line that says why the first failed gate failed; all gates write to one log, in order."""
     number, failed = next((number, step) for number, step in enumerate(steps) if not step.ok)
     end = sum(step.out_bytes for step in steps[: number + 1])
-    size = min(failed.out_bytes, LAST_OF_OUTPUT)
+    size = min(failed.out_bytes, MOST_SEARCHED)
     output = case.context.runner.tail(case.folder / GATES_LOG, end - size, size)
     # a truncated line could contain half of a secret, which the redaction would not find
     if size < failed.out_bytes:
         output = output.partition(b"\n")[2]
-    lines = case.cleaner()(output.decode("utf-8", "replace")).splitlines()
-    return next((line.strip()[:MOST_SAID] for line in reversed(lines) if line.strip()), "")
+    return find_error_line(case.cleaner()(output.decode("utf-8", "replace")))
+
+
+_NAMED = re.compile(r"\b(?:\w*error(?:\[\w+\])?|\w+exception|fatal|panic):|\bpanicked at\b", re.I)
+_WRONG = re.compile(r"\b(?<!\b0 )(?<!\bno )(?:errors?|failed|failures?|fatal)\b", re.I)
+
+
+def find_error_line(output: str) -> str:
+    """Return the first line that names an error, or else that speaks of one, or else the last line."""
+    lines = [line.strip()[:MOST_SAID] for line in output.splitlines() if line.strip()]
+    found = (line for rule in (_NAMED, _WRONG) for line in lines if rule.search(line))
+    return next(found, lines[-1] if lines else "")
 
 
 def gate_results(gates: tuple[Gate, ...], record: spool.ExitRecord) -> list[GateResult]:

@@ -16,6 +16,7 @@ from pancode.landing.gate_check import (
     note_results,
     wait_for_check,
 )
+from pancode.landing.queue import dismiss_run
 from pancode.landing.rules import CalledOff, land_when_due, queue_landing
 from pancode.runs.core import Core
 from pancode.runs.extension import Hook
@@ -76,5 +77,6 @@ FEATURE = Features(
     ),
     accepted=(Hook(attrgetter("gates"), note_results),),
     needs=(find_need,),
+    dismiss=(dismiss_run,),
     threads=(make_threads,),
 )

@@ -88,9 +88,9 @@ def drop_change(core: Core, run_id: str, by: str) -> None:
     _signal_run(core, run_id, Dropped(by))
 
 
-def take_back_drop(core: Core, run_id: str, by: str) -> None:
-    """Take back the drop of a run's change. Idempotent."""
-    _signal_run(core, run_id, TakenBack(by))
+def dismiss_run(core: Core, run_id: str, by: str, back: bool) -> None:
+    """Drop a run's change, or take that back. Idempotent."""
+    _signal_run(core, run_id, TakenBack(by) if back else Dropped(by))
 
 
 def propose_landing(core: Core, run_id: str, by: str) -> None:

@@ -13,7 +13,6 @@ from pancode.kernel.names import not_found
 from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.records import EndedRun, Node, Run, Setting
 from pancode.kernel.values import replace
-from pancode.landing.queue import drop_change, take_back_drop
 from pancode.reports.answers import NeedsOfGroup
 from pancode.runs import health
 from pancode.runs.answers import InboxShape, Need, NeedGroup
@@ -22,7 +21,7 @@ from pancode.runs.features import features_of
 from pancode.runs.inbox_answers import list_inbox
 from pancode.runs.needs import LeftRun, load_left, need_of_item, need_of_run
 from pancode.runs.restored import release
-from pancode.runs.unit_of_work import unit_of_work
+from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.views import not_ended
 from pancode.runs.whole_changes import commits_of
 
@@ -170,12 +169,15 @@ def dismiss_need(core: Core, need: str, by: str) -> None:
         what, fix = f"{need} cannot be dismissed", found[need].command
         raise UsageError(what, why="it needs a decision", fix=fix, code="other_kind")
     if found[need].run == need:
-        drop_change(core, need, by)
+        _dismiss_run(core, need, by)
     else:
         with unit_of_work(core) as work:
-            kept = read_dismissed(work.tx) & found.keys()
-            work.tx.put(Setting(DISMISSED, sorted({*kept, need}), core.wall_ms(), by))
-            work.audit("people", "info", "need dismissed", None, need=need, by=by)
+            _keep(work, (read_dismissed(work.tx) & found.keys()) | {need}, f"need dismissed: {need}", by)
+
+
+def _keep(work: Work, dismissed: frozenset[str], what: str, by: str) -> None:
+    work.tx.put(Setting(DISMISSED, sorted(dismissed), work.core.wall_ms(), by))
+    work.audit("people", "info", what, None, by=by)
 
 
 def take_back(core: Core, need: str, by: str) -> None:
@@ -183,9 +185,12 @@ def take_back(core: Core, need: str, by: str) -> None:
     with unit_of_work(core) as work:
         dismissed = read_dismissed(work.tx)
         if need in dismissed:
-            work.tx.put(Setting(DISMISSED, sorted(dismissed - {need}), core.wall_ms(), by))
-            work.audit("people", "info", "need no longer dismissed", None, need=need, by=by)
-            return
+            return _keep(work, dismissed - {need}, f"need no longer dismissed: {need}", by)
         if work.tx.get(Run, need) is None:
             raise not_found("dismissed need", need, dismissed, "pancode inbox")
-    take_back_drop(core, need, by)
+    return _dismiss_run(core, need, by, back=True)
+
+
+def _dismiss_run(core: Core, run: str, by: str, *, back: bool = False) -> None:
+    for dismiss in features_of(core).dismiss:
+        dismiss(core, run, by, back)

@@ -83,6 +83,8 @@ class Features(Extensions):
     """Return why the files of an ended run are retained; None: no reason."""
     needs_user: tuple[Callable[[Core, Transaction], Iterable[Need]], ...] = ()
     """Return what needs a user, however old it is."""
+    dismiss: tuple[Callable[[Core, str, str, bool], None], ...] = ()
+    """Record that a user, by name, is done with an ended run; with True, take that back. Idempotent."""
     later: tuple[Callable[[Transaction], Iterable[LaterSteps]], ...] = ()
     """Return work of the feature that begins runs later, and needs the coordinator for it."""
     planned: tuple[Hook[str, Callable[[Mapping[str, Any], str, Mapping[str, Any]], LaterWork]], ...] = ()

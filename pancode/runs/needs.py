@@ -188,7 +188,7 @@ def _list_acts_of_item(item: InboxShape, kind: ItemKind) -> Iterator[NeedAct]:
     call = {"call": item["call"]} if item["call"] else {}
     if item["command"].startswith("pancode answer"):
         yield _act(run, "answer", "a", item["words"], takes_text=True)
-    else:
+    if kind is not ItemKind.QUESTION:
         plan = {} if item["plan"] is None else {"plan": item["plan"]["digest"]}
         flags = {flag.removeprefix("--").replace("-", "_"): True for flag in item["yes"]}
         also = f" with {', '.join(item['yes'])}" if item["yes"] else ""

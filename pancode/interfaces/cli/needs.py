@@ -10,7 +10,7 @@ from pancode.interfaces.cli.terminal import clip_columns, escape_line, format_us
 from pancode.kernel.formatting import draw_glyph, format_seconds
 from pancode.runs.answers import Need
 
-_UNCUT = 200
+_UNCUT = 120
 """The columns of a row that is not printed on a terminal."""
 _STATE, _WIDE = 11, 100
 
@@ -37,9 +37,9 @@ def format_row(need: Need, now: str, columns: int) -> str:
     """Return one line: state, title, headline, cost and age. The cost and the age are never cut."""
     cost = "-" if need.usd is None else format_usd(need.usd)
     end = f"{cost:>7} {format_age(need.since, now):>7}"
-    room = (columns - len(end) - _STATE - 6) * 2 // 5
+    room, headline = columns - len(end) - _STATE - 7, escape_line(need.headline)
+    headline = "" if need.headline == need.title else f"  {headline}"
     state = f"{draw_glyph(need.state)} {clip_columns(need.state.replace('_', ' '), _STATE):<{_STATE}}"
-    title = clip_columns(escape_line(need.title), room)
-    title = f"{need.run or '-':<8}  {title}" if columns >= _WIDE else title
-    same = need.headline in need.title
-    return align_ends(f"  {state} {title}{'' if same else f'  {escape_line(need.headline)}'}", end, columns)
+    name = f"{need.run or '-':<8}  " if columns >= _WIDE else ""
+    title = clip_columns(escape_line(need.title), max(room * 2 // 5, room - len(name) - len(headline)))
+    return align_ends(f"  {state} {name}{title}{headline}", end, columns)

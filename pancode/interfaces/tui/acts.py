@@ -67,16 +67,6 @@ def way_of(shape: Json) -> str:
 
 _WORDS = 200
 """How many columns of foreign words a question shows."""
-_APPROVES = {
-    "landing": "lands it, gates first",
-    "permission": "continues it with that permission, this once",
-    "call": "lets this one command run",
-    "dispatch": "starts it",
-    "budget": "starts it, beyond its budget",
-    "policy": "starts it, beyond a rule",
-    "change": "changes the configuration, and pancode config undo takes it back",
-}
-"""The effect of an approval, by kind of item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,30 +167,18 @@ def _retry_workflow(shape: Json, words: str) -> Act:
     return Act(question, path_of("workflows", name, "retry"), {}, f"{name} is retried")
 
 
-def _approve(run: Json, words: str) -> Act:
-    """Return the approval of an item; `run` is the item of the inbox."""
-    name = run["run"]
-    flags: dict[str, Any] = {flag.removeprefix("--").replace("-", "_"): True for flag in run["yes"]}
-    flags |= {"call": run["call"]} if run.get("call") else {}
-    flags |= {"plan": run["plan"]["digest"]} if run.get("plan") else {}
-    also = f" and approves {' and '.join(run['yes'])}" if run["yes"] else ""
-    does = _APPROVES.get(run["kind"], "lets it continue")
-    question = f"Approve {name}: {clip_columns(escape_line(run['words']), _WORDS)}. This {does}{also}?"
-    if run.get("plan"):  # the approval of a task is of all of it
-        told = f"{escape_text(run['words'])}\n{escape_text(run['plan']['task'], '    ')}"
-        question = f"Approve this task of {name}?\n{told}\nThis {does}{also}."
-    if run.get("call"):  # the approval of a command is of all of it
-        question = f"Approve this command of {name}?\n{escape_text(run['words'], '    ')}\nThis {does}."
-    return Act(question, path_of("runs", name, "approve"), flags, f"{name} is approved", LAND_S)
+def _of_need(name: str) -> Callable[[Json, str], Act]:
+    """Return an act on an item of the inbox, as its need states it; an approval shows all that it covers."""
 
+    def act(item: Json, words: str) -> Act:
+        one = next(each for each in item["acts"] if each["name"] == name)
+        covered = dict.fromkeys(filter(None, (item["words"], item["approves"])))
+        shown = "".join(f"\n{escape_text(text, '    ')}" for text in covered) if name == "approve" else ""
+        body = {**one["body"], **({"text": words} if one["takes_text"] else {})}
+        done = f"{item['run']}: {one['label'].lower()} is done"
+        return Act(f"{escape_line(one['asks'])}{shown}", one["path"], body, done, LAND_S)
 
-def _deny(run: Json, words: str) -> Act:
-    name = run["run"]
-    question = f"Deny {name}: nothing is started, landed or continued, and it leaves the inbox?"
-    if run.get("call"):
-        question = f"Deny this command of {name}? Its agent continues without the command."
-    body = {"call": run["call"]} if run.get("call") else {}
-    return Act(question, path_of("runs", name, "deny"), body, f"{name} is denied")
+    return act
 
 
 def _resume_workflow(shape: Json, words: str) -> Act:
@@ -238,11 +216,9 @@ ACTS: Mapping[tuple[str, str], ActKind] = {
     ("stop", "workflow"): ActKind(_workflow, _stop_workflow),
     ("continue", "workflow"): ActKind(_workflow, _resume_workflow),
     ("retry", "workflow"): ActKind(_workflow, _retry_workflow),
-    ("approve", "item"): ActKind(None, _approve),
-    ("deny", "item"): ActKind(None, _deny),
-    ("answer", "item"): ActKind(
-        None, _post("answer", "", "{run} continues with your answer"), "Your answer to"
-    ),
+    ("approve", "item"): ActKind(None, _of_need("approve")),
+    ("deny", "item"): ActKind(None, _of_need("deny")),
+    ("answer", "item"): ActKind(None, _of_need("answer"), "Your answer to"),
 }
 """The acts by name and by the kind of thing."""
 

@@ -27,7 +27,6 @@ SUMMARY: Asks = {"fleet": ApiAsk("/v1/fleet"), "now": ApiAsk("/v1/now"), "budget
 """The answer for the head of every page."""
 _RUNS = ApiAsk("/v1/runs", {"limit": MOST_RUNS})
 _WORKS = ApiAsk(path_of("work"))
-_INBOX = ApiAsk("/v1/inbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ VIEWS: Mapping[str, PageView] = {
     "workflow": PageView(
         workflows.draw_workflow, lambda about: {"workflow": ApiAsk(path_of("workflows", about))}
     ),
-    "item": PageView(workflows.draw_item, _with(inbox=_INBOX)),
+    "item": PageView(workflows.draw_item, _with()),
     "open": PageView(
         issues.open_issues,
         lambda about: {"works": _WORKS, "issues": ApiAsk("/v1/issues", {"project": about}, once=True)},

@@ -20,16 +20,16 @@ from pancode.interfaces.cli.terminal import (
     color_diff,
     color_state,
     escape_output,
-    list_choices,
     paint_text,
     safe_block,
     shorten_binaries,
 )
 from pancode.interfaces.client.client import LAND_S, Client, path_of
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, WorkspaceError
-from pancode.kernel.formatting import escape_line, escape_text, format_landing, format_usd
+from pancode.kernel.formatting import escape_line, format_landing, format_usd
 from pancode.kernel.route import Route
 from pancode.landing.answers import DROP
+from pancode.people.commands.inbox import format_item
 from pancode.reports.answers import NEED_UNDO, NOW, NowAnswer
 from pancode.runs.answers import RUN, VERIFY, Need, RunDetail, RunShape
 
@@ -83,7 +83,7 @@ class Review:
     def _draw(self, need: Need) -> str:
         """Return the progress, then the thing whole, then the line that decides, above the keys."""
         left = sum(one.id not in self._shown for one in self._now.needs)
-        place = f"{self._now.count - left} of {self._now.count}"
+        place = f"{len(self._shown)} of {len(self._shown) + left}"
         spent = "" if need.usd is None else f", {format_usd(need.usd)}"
         ran = "" if need.agent_minutes is None else f", {need.agent_minutes:.0f} min of agents"
         head = paint_text(f"--- {place}{ran}{spent} ---", "bold", sys.stdout)
@@ -92,9 +92,7 @@ class Review:
 
     def _format_whole(self, need: Need) -> str:
         if need.item is not None:
-            shown = [safe_block(need.words), *(f"{one}\n" for one in list_choices(need.item["choices"]))]
-            has_more = need.approves not in ("", need.words)
-            return "".join([*shown, f"{escape_text(need.approves, '    ')}\n" if has_more else ""])
+            return format_item(need.item)
         if need.run != need.id:
             return f"{safe_block(need.words)}\n{escape_line(need.command)}\n"
         shape = _looked_up(self._client, need.id)
@@ -128,8 +126,9 @@ class Review:
         if not self._undoable:
             sys.stdout.write("nothing to undo: only `e` can be taken back\n")
             return
-        need = self._undoable.pop()
+        need = self._undoable[-1]
         self._client.post(NEED_UNDO.at(need.id), {"by": find_user()})
+        self._undoable.pop()
         self._shown.discard(need.id)
         self._done.remove("done")
         sys.stdout.write(f"{need.id}  is listed again\n")
@@ -159,6 +158,7 @@ class Review:
             self._client.post(Route[object](f"POST {act.path}"), body, LAND_S)
         self._undoable += [need] if act.is_undoable else []
         self._done.append(_DID.get(act.name, act.name))
+        sys.stdout.write(f"{self._done[-1]}\n")
         return True
 
 

@@ -109,11 +109,11 @@ def _format_needs(now: NowAnswer, needs: Sequence[Need]) -> str:
         lines += [f"{group.title} ({len(mine)})\n"] if mine else []
         for one in mine:
             row = f"{format_row(one, now.as_of, columns)}\n      {escape_line(one.command)}\n"
-            lines.append(row if one.item is None else _format_item(one.item))
+            lines.append(row if one.item is None else format_item(one.item))
     return "".join(lines)
 
 
-def _format_item(item: InboxShape) -> str:
+def format_item(item: InboxShape) -> str:
     head = f"{item['run']}  {item['kind']}  {short_time(item['since'])}{_format_words(item)}\n"
     choices = "".join(f"{line}\n" for line in list_choices(item["choices"]))
     choices += _plan(item["plan"]) if item["plan"] else ""

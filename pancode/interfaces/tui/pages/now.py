@@ -86,7 +86,7 @@ def _need(need: Json, moment: PageMoment) -> PageRow:
     cost = "" if need["usd"] is None else format_usd(need["usd"])
     words = need["headline"] if need["run"] else f"{need['headline']}: {need['command']}"
     cells = (need["state"].replace("_", " "), _title(need["title"], moment), words, need["node"] or "")
-    shape = item or {**need, "kind": need["state"]}
+    shape = {**need, "kind": need["state"], **(item or {})}
     enters = place if view != "note" else None
     return PageRow(need["id"], kind, (*cells, moment.ago(need["since"]), cost), shape, enters)
 

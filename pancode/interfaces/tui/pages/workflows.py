@@ -135,7 +135,8 @@ def _cost(session: Json) -> str:
 
 def draw_item(answers: Json, about: str, moment: PageMoment) -> Page:
     """One item of the inbox, with all of its words."""
-    found = next((one for one in answers["inbox"]["items"] if one["id"] == about), None)
+    needs = (need for group in answers["now"]["groups"] for need in group["needs"])
+    found = next(({**need, **need["item"]} for need in needs if need["item"] and need["id"] == about), None)
     if found is None:
         return Page(lines=(make_line("it waits no longer: somebody has answered it"),))
     return Page(lines=tuple(draw_question(found, moment)), shape=found)

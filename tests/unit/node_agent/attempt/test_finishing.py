@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.attempt.finishing import NoScoreError, score_of
+from node_agent.attempt.finishing import NoScoreError, find_error_line, score_of
 from node_agent.shim.spool import ExitRecord, PhaseEnd, StepEndedBy, StepKind, StepRecord
 from node_agent.wire.failure import Outcome
 from node_agent.wire.job import Gate
@@ -72,3 +72,27 @@ def test_it_is_run_after_the_gates_and_stands_in_the_receipt(gates: tuple[Gate, 
     none = run(Script(score=b"seven\n"), gates=gates, score=("./bench.sh",)).claims[NAME]
     assert (none.outcome, none.score) == (Outcome.DONE, None)
     assert any("no score: the last line" in one for one in none.findings)
+
+
+PYTEST = """\
+collected 3 items, 0 errors
+Traceback (most recent call last):
+  File "test_a.py", line 4, in test_x
+AssertionError: Lists differ: ['utf-8'] != ['x']
+FAILED (failures=1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        (PYTEST, "AssertionError: Lists differ: ['utf-8'] != ['x']"),
+        ("note: built\nerror[E0308]: mismatched types\nerror: aborting", "error[E0308]: mismatched types"),
+        ("0 errors, no failures\n2 tests failed\nsee log", "2 tests failed"),
+        ("one\n\nlast\n", "last"),
+        ("\n", ""),
+    ],
+    ids=["python", "rust", "counted", "last", "empty"],
+)
+def test_a_failed_gate_is_explained_by_its_first_error_line(output: str, line: str) -> None:
+    assert find_error_line(output) == line

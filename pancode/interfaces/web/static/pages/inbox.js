@@ -6,15 +6,17 @@ import { addKeys } from "../lib/keys.js";
 import { strip } from "../lib/lines.js";
 import { go, html, isInboxEvent, link, useLive, useSummary } from "../lib/live.js";
 import { agreed, Ago, asked, Empty, Glyph, Id, Page, Panel, Prose, Row, RunLink, State, tell, Warning } from "../lib/parts.js";
-import { look, usd } from "../lib/words.js";
+import { usd } from "../lib/words.js";
 import { Change } from "./rundiff.js";
 import { toolIn } from "./tools.js";
 
 /** A need of `/v1/now` as an entry of the list, with the fields of its inbox item. `tool`: the page of a proposed tool. */
 export function entryOf(need) {
   const { item, ...rest } = need;
-  return { choices: [], yes: [], ...item, ...rest, item, tool: toolIn(need.command), tone: item || look(need.state)[0] !== "bad" ? "warn" : undefined };
+  return { choices: [], yes: [], ...item, ...rest, item, tool: toolIn(need.command), tone: TONES[need.group]?.(need.state) };
 }
+/** The tone of a need's state by its group; without one, the state has its own: a verified change is green, an unverified one amber. */
+const TONES = { asks: () => "warn", failed: () => "bad", pulls: (state) => (state === "check_failed" ? "bad" : "warn"), nodes: (state) => (state === "online" ? "warn" : undefined) };
 export const needsOf = (now) => now.groups.flatMap((group) => group.needs.map(entryOf));
 /** The address of the page on which the user decides. */
 export const hrefOf = (entry, query) => entry.tool || link(["inbox"], { ...query, item: entry.id });
@@ -22,7 +24,7 @@ const money = (entry) => (entry.usd === null ? "" : usd(entry.usd));
 
 /** One need as a row: its state, its title, the line that decides, its cost and its age. */
 export const NeedRow = ({ entry, query, marked, children, keys }) => html`<${Row} word=${entry.state} of=${entry.tone} marked=${marked} kind=${keys && entry.choices.join("").length > 20 ? "need" : ""} href=${hrefOf(entry, query)} title=${entry.title} why=${whyItem(entry)} keys=${keys}
-  facts=${html`<span class="desk">${entry.run || entry.workflow || ""}</span><span class="num">${money(entry)}</span>${entry.since && html`<span class="push"><${Ago} at=${entry.since} /></span>`}`}>${children || (entry.headline !== entry.title && html`<p class="small cut">${entry.headline.replace(/[*`#|]/g, "")}</p>`)}<//>`;
+  facts=${html`${!query && html`<span class="desk">${entry.run || entry.workflow || ""}</span>`}<span class="num">${money(entry)}</span>${entry.since && html`<span class="push"><${Ago} at=${entry.since} /></span>`}`}>${children || (entry.headline !== entry.title && html`<p class="small cut">${entry.headline.replace(/[*`#|]/g, "")}</p>`)}<//>`;
 
 const dismissed = []; // the needs that `z` lists again, newest last
 

@@ -9,6 +9,8 @@ import pytest
 
 from pancode.interfaces.tui.acts import ACTS, Act, add_flags, find_subject, format_choices, identify_place
 from pancode.interfaces.tui.page import Page, PagePlace
+from pancode.kernel.declared import to_json
+from pancode.runs.needs import need_of_item
 from tests.unit.pancode.interfaces.tui.scene import Scene
 
 RUN: dict[str, Any] = {
@@ -22,9 +24,32 @@ FLOW: dict[str, Any] = {
     "workflow": "w-1", "name": "three", "cost": {"usd": "1.5"},
     "steps": [{"finished_at": None, "state": "failed"}, {"finished_at": "x", "state": "done"}],
 }  # fmt: skip
-ITEM: dict[str, Any] = {
-    "id": "i", "run": "r-1", "kind": "landing", "words": "2 files", "choices": [], "yes": ["--with-commands"],
-}  # fmt: skip
+
+
+def item(kind: str = "landing", words: str = "2 files", call: int | None = None, *yes: str) -> dict[str, Any]:
+    """Return the shape of a row about this item, with the acts that the API names for it."""
+    facts: Any = {
+        "id": "i",
+        "run": "r-1",
+        "since": "",
+        "kind": kind,
+        "words": words,
+        "choices": [],
+        "call": call,
+    }
+    facts |= {
+        "choices": [],
+        "command": "pancode x",
+        "yes": list(yes),
+        "whole": "",
+        "title": "mend",
+        "plan": None,
+    }
+    need = to_json(need_of_item(facts, None))
+    return {**need, **need["item"]}
+
+
+ITEM = item("landing", "2 files", None, "--with-commands")
 
 
 def act(name: str, kind: str, shape: dict[str, Any], words: str = "") -> Act:
@@ -75,15 +100,16 @@ def act(name: str, kind: str, shape: dict[str, Any], words: str = "") -> Act:
             "approve",
             "item",
             ITEM,
-            "Approve r-1: 2 files. This lands it, gates first and approves --with-commands?",
+            "Approve “mend” (r-1) with --with-commands? Its gates run on the merged files first."
+            "\n    2 files",
         ),
         (
             "approve",
             "item",
-            {**ITEM, "kind": "dispatch", "words": "it costs $3", "yes": []},
-            "Approve r-1: it costs $3. This starts it?",
+            item("dispatch", "it costs $3"),
+            "Approve “mend” (r-1)? It continues.\n    it costs $3",
         ),
-        ("deny", "item", ITEM, "Deny r-1: nothing is started, landed or continued, and it leaves the inbox?"),
+        ("deny", "item", ITEM, "Deny “mend” (r-1)? It is not asked about again. No undo."),
     ],
 )
 def test_a_question_names_what_will_happen(
@@ -94,9 +120,9 @@ def test_a_question_names_what_will_happen(
 
 def test_a_command_is_asked_about_in_its_own_lines_and_whole() -> None:
     words = f"ls # looks\ncurl x\t|sh\x1b{'宽' * 300}"
-    made = act("approve", "item", {**ITEM, "kind": "call", "call": 3, "words": words, "yes": []})
-    first, *command, last = made.question.splitlines()
-    assert first == "Approve this command of r-1?" and last == "This lets this one command run."
+    made = act("approve", "item", item("call", words, 3))
+    first, *command = made.question.splitlines()
+    assert first == "Approve “mend” (r-1)? It continues."
     assert command == ["    ls # looks", rf"    curl x\x09|sh\x1b{'宽' * 300}"] and made.body == {"call": 3}
 
 

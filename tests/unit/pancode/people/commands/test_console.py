@@ -31,7 +31,7 @@ def test_a_question_is_denied(scene: Scene) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, "Which port?")
         await pilot.press("n")
-        await shows(app, pilot, f"Deny {scene.asks}")
+        await shows(app, pilot, "Deny “choose the port”")
         await pilot.press("y")
         await comes(app, pilot, lambda: "Asks you" not in screen(app), "the inbox without the question")
 
@@ -43,5 +43,7 @@ def test_the_api_takes_each_request_about_an_item(scene: Scene) -> None:
     told = ("tell", "run")
     send_each(scene, {told: scene.waits}, {told: "cannot take messages|cannot be told"})
     (item,) = scene.client.get("/v1/inbox")["items"]
-    scene.client.post(act("deny", "item", item).path, {"by": "ada"})
+    (need,) = scene.client.get("/v1/now")["groups"][0]["needs"]
+    assert need["item"] == item
+    scene.client.post(act("deny", "item", {**need, **item}).path, {"by": "ada"})
     assert scene.client.get("/v1/inbox")["items"] == []

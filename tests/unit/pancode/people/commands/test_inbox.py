@@ -22,7 +22,7 @@ ITEM: Any = {
 
 
 def _format(item: Any) -> str:
-    return inbox._format_item(item)
+    return inbox.format_item(item)
 
 
 def test_long_words_are_wrapped_and_none_is_left_out() -> None:

@@ -74,7 +74,9 @@ def test_a_digit_answers_with_that_choice_and_d_shows_the_change(
 ) -> None:
     desk = Desk(monkeypatch)
     answer = NeedAct("answer", "a", "Answer", "Which?", "/v1/runs/r-1/answer", takes_text=True)
-    item: Any = {"id": "r-1", "choices": ["four", "five"], "command": "pancode answer r-1", "yes": []}
+    item: Any = {"id": "r-1", "run": "r-1", "since": "2026-11-28T09:00:00.000Z", "kind": "question"}
+    item |= {"choices": ["four", "five"], "command": "pancode answer r-1", "words": "Which?"}
+    item |= {"yes": [], "call": None, "plan": None}
     desk.left = {"r-1"}
     desk.needs["r-1"] = need("r-1", NeedGroup.ASKS, "question", acts=(answer,), item=item, words="Which?")
     pressed = iter("3d2")
