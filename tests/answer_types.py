@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from decimal import Decimal
+from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 
@@ -27,6 +28,10 @@ def misfits(value: Any, hint: Any, where: str = "") -> Iterator[str]:
     elif origin in (list, dict, tuple, Mapping):
         yield from _in_many(
             value, dict if origin in (dict, Mapping) else list, inner[0 if origin is tuple else -1], where
+        )
+    elif isinstance(hint, type) and issubclass(hint, Enum):
+        yield from (
+            [] if value in {one.value for one in hint} else [f"{where}: {value!r} is not of {hint.__name__}"]
         )
     elif hint is Decimal:
         yield from misfits(value, str, where)

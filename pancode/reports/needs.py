@@ -7,9 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pancode.fleet.answers import NodeShape
 from pancode.fleet.fleet import list_nodes
-from pancode.kernel.errors import PancodeError, UsageError
+from pancode.kernel.errors import NotFoundError, PancodeError, UsageError
 from pancode.kernel.formatting import count_noun
-from pancode.kernel.names import not_found
 from pancode.kernel.ports import Grouping, Transaction
 from pancode.kernel.records import EndedRun, Node, Run, Setting
 from pancode.kernel.values import replace
@@ -164,7 +163,7 @@ def dismiss_need(core: Core, need: str, by: str) -> None:
     such need, UsageError if it must be decided."""
     found = {one.id: one for one in _load(core)}
     if need not in found:
-        raise not_found("need", need, found, "pancode inbox")
+        raise NotFoundError(f"need {need[:80]!r} not found", fix="pancode inbox")
     if all(act.name != "done" for act in found[need].acts):
         what, fix = f"{need} cannot be dismissed", found[need].command
         raise UsageError(what, why="it needs a decision", fix=fix, code="other_kind")
@@ -187,7 +186,7 @@ def take_back(core: Core, need: str, by: str) -> None:
         if need in dismissed:
             return _keep(work, dismissed - {need}, f"need no longer dismissed: {need}", by)
         if work.tx.get(Run, need) is None:
-            raise not_found("dismissed need", need, dismissed, "pancode inbox")
+            raise NotFoundError(f"need {need[:80]!r} was not dismissed", fix="pancode inbox")
     return _dismiss_run(core, need, by, back=True)
 
 

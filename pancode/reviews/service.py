@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pancode.kernel.errors import ConflictError, UsageError
-from pancode.kernel.names import not_found
+from pancode.kernel.errors import ConflictError, NotFoundError, UsageError
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import ApiToken, Run
 from pancode.kernel.values import replace
@@ -109,7 +108,7 @@ def _decide_change(
     """Return the comment after the change; without words: it is to be removed."""
     one = tx.get(ReviewComment, name)
     if one is None:
-        raise not_found("comment", name, (), "list them: pancode runs comments RUN")
+        raise NotFoundError(f"comment {name[:80]} not found", fix="pancode runs comments RUN")
     if words is not None and (one.sent_in or one.by != by):
         why = f"it was sent in {one.sent_in}" if one.sent_in else f"it is {one.by}'s"
         fix = f"add another one: pancode runs comment {one.run}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -11,18 +10,16 @@ from node_agent.runtimes.base import (
     Activity,
     ExitInfo,
     LaunchRequest,
-    Ran,
     Retrying,
     SessionStarted,
     TextPiece,
     Thought,
-    ToolCall,
     UsageGrew,
     ended_for_us,
     how_it_ended,
     limit_answer,
 )
-from node_agent.runtimes.claude.tools import call_of, is_denied
+from node_agent.runtimes.claude.tools import call_of, end_of_call, is_denied
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, text_of, total_of, usd_of
 from node_agent.runtimes.logins import rejected_until
 from node_agent.runtimes.outcome import EventParser, without_end
@@ -113,18 +110,6 @@ class ClaudeParser(EventParser):
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a successful result"
         return self._judge_answer(text_of(self._result.get("result")))
-
-
-_EXIT = re.compile(r"Exit code (\d{1,3})\n?")
-
-
-def end_of_call(call: ToolCall, answer: str, ok: bool) -> Ran:
-    """Return the end of a call. The program reports the exit status of a failed command in its answer only,
-    and none for a command that it could not start."""
-    found = _EXIT.match(answer) if call.command else None
-    if found is not None:
-        return Ran(call, ok, answer[found.end() :], int(found[1]))
-    return Ran(call, ok, answer, 0 if ok and call.command else None)
 
 
 def _find_failure(result: dict[str, Any]) -> tuple[FailureKind, str] | None:

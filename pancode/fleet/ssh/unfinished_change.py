@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from pancode.fleet.place import Reach
 from pancode.fleet.ssh.machines import Machines
 from pancode.fleet.ssh.remote import OPEN
+from pancode.git.diff import count_lines
 from pancode.kernel.errors import ConflictError, UnavailableError, WorkspaceError
 from pancode.kernel.records import LeaseState, Run
 from pancode.runs.core import Core
 from pancode.runs.life.jobs import identity_of
-from pancode.runs.views import newest_lease
+from pancode.runs.views import format_iso, newest_lease
 
 KEPT_MS, MOST_S, MOST_BYTES, MOST_KEPT = 10_000, 8.0, 6 << 20, 20
 """How long an answer is kept, how long a node may take, and the most bytes and answers that are kept."""
@@ -26,6 +28,17 @@ class UnfinishedChange:
     diff: bytes
     notes: tuple[str, ...]
     at_ms: int
+
+    @property
+    def stat(self) -> bytes:
+        """Return the numbers of changed lines of each file."""
+        return count_lines(self.diff)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the headers of an answer that say when it was read and what it lacks."""
+        notes = {"Pancode-Notes": quote("; ".join(self.notes)[:2_000])} if self.notes else {}
+        return {"Pancode-At": format_iso(self.at_ms), **notes}
 
 
 class UnfinishedChanges:

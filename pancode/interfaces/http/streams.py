@@ -151,21 +151,29 @@ def format_log(piece: LogPiece) -> str:
 
 
 class PartsOfLog:
-    """Formats a run's output as `parts`: what the agent says, thinks and does, instead of bytes."""
+    """Formats the output of one run after another as `parts`: what the agent says, thinks and does, instead
+    of bytes."""
 
     def __init__(self, run: str, runtime: str) -> None:
         self._run, self._runtime = run, runtime
         self._reader: PartsReader | None = None
 
     def format(self, piece: LogPiece) -> str:
-        data, attempt = piece.data, piece.place.attempt
+        """Return the event for a piece of a log."""
+        data = piece.data
         if self._reader is None:
             is_cut, before = piece.before != 0, piece.before or 0
             data = data.partition(b"\n")[2] if is_cut else data  # the end of a line is not an event
             self._reader = PartsReader(before + is_cut)
-        parts = self._reader.read(self._run, attempt, data, self._runtime)
-        left = piece.place.offset - self._reader.behind
-        return format_event("parts", {"attempt": attempt, "next": left, "parts": parts})
+        place = piece.place
+        parts = self._reader.read(self._run, place.attempt, data, self._runtime)
+        left = place.offset - self._reader.behind
+        return format_event("parts", {"attempt": place.attempt, "next": left, "parts": parts})
+
+    def read(self, run: str, attempt: str, data: bytes) -> tuple[list[dict[str, object]], int]:
+        """Return the parts in these bytes, and how many of the bytes so far are in no part yet."""
+        self._reader = self._reader or PartsReader()
+        return self._reader.read(run, attempt, data, self._runtime), self._reader.behind
 
 
 async def log_events(

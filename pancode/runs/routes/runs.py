@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from urllib.parse import quote
 
 from pancode.conversation.stream import reading_of
-from pancode.git.diff import count_lines
 from pancode.interfaces.http.access.rights import DISPATCHES, STOPS
 from pancode.interfaces.http.access.run_rights import refuse_act
 from pancode.interfaces.http.bodies import BeginsRun, ContinueBody, DispatchBody, ReasonBody, RetryBody
@@ -38,7 +36,7 @@ from pancode.runs.request import DispatchRequest, workspace_in
 from pancode.runs.retry import dispatch_again
 from pancode.runs.stop import stop_run
 from pancode.runs.user_environment import Surroundings
-from pancode.runs.views import format_iso, get_run, get_run_detail, get_run_shape
+from pancode.runs.views import get_run, get_run_detail, get_run_shape
 from pancode.runs.whole_changes import diff_change, diff_since
 
 
@@ -196,9 +194,7 @@ def _diff(context: ApiContext, call: ApiCall) -> Octets:
     read = context.unfinished.read
     found = read(context.core, context.coordinator.fleet, run) if call.flag("now") and is_open else None
     if found is not None:
-        notes = {"Pancode-Notes": quote("; ".join(found.notes)[:2_000])} if found.notes else {}
-        diff = count_lines(found.diff) if call.flag("stat") else found.diff
-        return Octets(diff, headers={"Pancode-At": format_iso(found.at_ms), **notes})
+        return Octets(found.stat if call.flag("stat") else found.diff, headers=found.headers)
     return Octets(diff_change(context.core, call.path["run"], call.flag("stat")))
 
 

@@ -13,13 +13,12 @@ from starlette.concurrency import run_in_threadpool
 from node_agent.wire.job import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.conversation import answers as shapes
-from pancode.conversation.parts import PartsReader
 from pancode.interfaces.http.access.rights import ANSWERS, DISPATCHES, TELLS
 from pancode.interfaces.http.bodies import ActBody, By, CallerSettings, TellBody, WorkBody
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.problems import body_of, problem_of
 from pancode.interfaces.http.routing import ApiCall, EventStream, Verb
-from pancode.interfaces.http.streams import LOOK_S, QUIET_S, format_event, make_event_stream
+from pancode.interfaces.http.streams import LOOK_S, QUIET_S, PartsOfLog, format_event, make_event_stream
 from pancode.kernel.declared import MOST_MS
 from pancode.kernel.pages import MOST_ROWS
 from pancode.kernel.states import SessionState
@@ -237,24 +236,19 @@ def _stream(context: ApiContext, call: ApiCall) -> EventStream:
     thought and done, instead of bytes."""
     place = place_in(context.core, call.path["run"], call.query, call.last_event)
     tell = (
-        _PartsOfSession(get_run(context.core, place.run).runtime).format
+        partial(format_parts, PartsOfLog(place.run, get_run(context.core, place.run).runtime))
         if call.flag("parts")
         else _format_log
     )
     return make_event_stream(_yield_events(context, place, tell))
 
 
-class _PartsOfSession:
-    """Formats a session's output as `parts`."""
-
-    def __init__(self, runtime: str) -> None:
-        self._runtime, self._reader = runtime, PartsReader()
-
-    def format(self, data: bytes, place: SessionPlace) -> str:
-        parts = self._reader.read(place.run, place.attempt, data, self._runtime)
-        place = replace(place, offset=place.offset - self._reader.behind)
-        shape = {"run": place.run, "attempt": place.attempt, "next": place.offset, "parts": parts}
-        return format_event("parts", shape, place.mark)
+def format_parts(reads: PartsOfLog, data: bytes, place: SessionPlace) -> str:
+    """Return the event with the parts in these bytes."""
+    parts, behind = reads.read(place.run, place.attempt, data)
+    place = replace(place, offset=place.offset - behind)
+    shape = {"run": place.run, "attempt": place.attempt, "next": place.offset, "parts": parts}
+    return format_event("parts", shape, place.mark)
 
 
 async def _yield_events(

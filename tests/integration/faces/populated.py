@@ -345,6 +345,8 @@ class Populated:
         self.names["green"] = self.changed("green.md", "It is tested.\n", ("true",))
         self.names["landed"] = self.changed("more.md", "And more.\n")
         self.names["to_land"] = self.changed("last.md", "And last.\n")
+        for name in ("to_land", "landed"):
+            self.post(f"/v1/runs/{self.names[name]}/comments", words="Say it in one line.")
         queue = self.coordinator.code.queue
         queue.start()
         self.post(f"/v1/runs/{self.names['landed']}/land", branch="agent/more")
