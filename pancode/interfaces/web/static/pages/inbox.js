@@ -33,7 +33,7 @@ export function Inbox({ query }) {
   const summary = useSummary(isInboxEvent), now = summary.data;
   const groups = now ? now.groups.filter((one) => one.count && (!query.view || one.group === query.view)) : [];
   const all = groups.flatMap((group) => group.needs.map(entryOf)), last = useRef(0), box = useRef(null), pressed = useRef(false);
-  const found = all.findIndex((one) => [one.id, one.run].includes(query.item));
+  const found = all.findIndex((one) => [one.id, one.run, one.item?.run].includes(query.item));
   const place = found >= 0 ? found : Math.max(0, Math.min(last.current, all.length - 1)), entry = all[place];
   last.current = place;
   const to = (step) => { if (all.length) { pressed.current = true; last.current = (last.current + step + all.length) % all.length; go(["inbox"], { ...query, item: all[last.current].id }); } };

@@ -8,7 +8,7 @@ import { Act, Ago, Badge, Bar, Cost, Empty, Glyph, Page, Panel, Prose, Row, Unkn
 import { called, counted, many, reasonOf, span, stateOf, title, tokens, took, unheard, usd } from "../lib/words.js";
 import { Decide, NeedRow, needsOf, Notes } from "./inbox.js";
 
-const MOST_NEEDS = 9, MOST_WHOLE = 2, MOST = 40, USED_MS = 15000;
+const MOST_NEEDS = 4, MOST_WHOLE = 1, MOST = 40, USED_MS = 15000;
 
 export function Now() {
   const used = useRef(0);

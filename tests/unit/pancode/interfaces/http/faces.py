@@ -153,4 +153,7 @@ def of_top() -> set[str]:
             found.add("/".join(parts))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_post":
             found |= {f"runs/{{}}/{one.value!s}" for one in node.args[:1] if isinstance(one, ast.Constant)}
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_of_need":
+            names = [str(one.value) for one in node.args if isinstance(one, ast.Constant)]
+            found |= {f"runs/{{}}/{ACT_WORDS[name][1]}" for name in names}
     return found
