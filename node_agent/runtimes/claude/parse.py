@@ -77,12 +77,13 @@ class ClaudeParser(EventParser):
         if self._tokens.message(message):
             yield UsageGrew(self.usage)
         for block in map(dict_of, list_of(message.get("content"))):
-            if block.get("type") == "text" and (text := text_of(block.get("text"))):
+            text = text_of(block.get(kind := text_of(block.get("type"))))
+            if kind == "text" and text:
                 self._tokens.last_text = limit_answer(text)
                 yield TextPiece(text)
-            elif block.get("type") == "thinking" and (text := text_of(block.get("thinking"))):
+            elif kind == "thinking" and text:
                 yield Thought(text)
-            elif block.get("type") == "tool_use":
+            elif kind == "tool_use":
                 call = call_of(text_of(block.get("name"), "?"), dict_of(block.get("input")))
                 yield self._begin_call(block.get("id"), call)
 
@@ -135,8 +136,7 @@ def _kind_of(result: dict[str, Any], status: int, words: str) -> FailureKind:
 
 
 def _read_error(result: dict[str, Any]) -> str:
-    text = text_of(result.get("result"))
-    return text or "; ".join(text_of(e) for e in list_of(result.get("errors")))
+    return text_of(result.get("result")) or "; ".join(map(text_of, list_of(result.get("errors"))))
 
 
 def _count_uncached(tokens: dict[str, Any]) -> int:

@@ -43,7 +43,7 @@ PROVOKED: dict[str, str] = {
     "no_answer": "answer {blocked} ''",
     "no_backup_node": "admin backup",
     "no_beads": "workflow plan --beads chain.yaml",
-    "no_comments": "runs send-back {to_land}",
+    "no_comments": "runs send-back {run}",
     "no_commit": "skills add https://127.0.0.1:1/o/r",
     "no_conflict": "land {to_land} --resolve",
     "no_copies": "admin restore --from-folder {home} --list",
