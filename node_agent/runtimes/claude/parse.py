@@ -122,12 +122,10 @@ def _find_failure(result: dict[str, Any]) -> tuple[FailureKind, str] | None:
         return None
     status = count_of(result.get("api_error_status"))
     words = _read_error(result) or subtype or "an error without a message"
-    return _kind_of(result, status, words), words
+    return by_status(status) if status else _kind_of(result, words), words
 
 
-def _kind_of(result: dict[str, Any], status: int, words: str) -> FailureKind:
-    if status:
-        return by_status(status)
+def _kind_of(result: dict[str, Any], words: str) -> FailureKind:
     if words.startswith(("Not logged in", "Invalid API key")):
         return FailureKind.MODEL_AUTH
     if result.get("stop_reason") != "refusal" and result.get("terminal_reason") == "api_error":

@@ -185,7 +185,8 @@ OWN_JSON: dict[str, tuple[str, ...]] = {
     ),
     "diff": ("diff run",),
     "fleet drill": ("faults",),
-    "inbox show": ("also answer items told",),
+    "inbox ls": ("costs count groups summary",),
+    "inbox show": ("answer needs told",),
     "issue ls": ("issues project works",),
     "logs": ("attempt next stream text",),
     "mcp install": ("changed command file lines program",),
@@ -195,8 +196,9 @@ OWN_JSON: dict[str, tuple[str, ...]] = {
     "skills ls": ("skills", "nodes", "commit index skills"),
     "skills show": ("body description digest files findings folder front name origin scripts shadows",),
     "status": (
-        "brief budget fleet inbox now queues runs",
-        "by by_agent by_day by_repository cost held landed outcomes queued ran running since until waits",
+        "budget fleet inbox now queues runs",
+        "by by_agent by_day by_repository cost held landed notes outcomes queued ran running since until "
+        "waits",
     ),
     "workflow plan": ("tasks text", "steps text title"),
     "workspace repair": (
@@ -541,6 +543,7 @@ QUERIES = {
 }
 MAY_BE_EMPTY = {
     "/v1/backups": {"to", "outcomes"},
+    "/v1/brief": {"notes"},
     "/v1/config": {"warnings"},
     "/v1/context": {"given"},
     "/v1/held": {"held", "nodes"},
