@@ -624,11 +624,12 @@ def _with_nested(
 
 
 def by_size(
-    tree: Path, names: Iterable[bytes], most: int = MAX_FILE
+    tree: Path, names: Iterable[bytes], most: int | None = None
 ) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
     """Return the files small enough for a result, and those that are too large."""
     every = tuple(names)
-    large = tuple(name for name in every if _measure_size(tree, name) > most)
+    bound = MAX_FILE if most is None else most
+    large = tuple(name for name in every if _measure_size(tree, name) > bound)
     return tuple(name for name in every if name not in large), large
 
 

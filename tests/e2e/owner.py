@@ -121,6 +121,14 @@ class Owner:
 
     # -- work -------------------------------------------------------------------------------------
 
+    def needs(self) -> list[dict[str, Any]]:
+        """What needs a user, as `pancode inbox` lists it."""
+        return [need for group in self.ask("inbox")["groups"] for need in group["needs"]]
+
+    def items(self) -> list[dict[str, Any]]:
+        """The questions and approvals among it."""
+        return [need["item"] for need in self.needs() if need["item"]]
+
     def dispatch(self, *words: str, cwd: Path | None = None) -> str:
         """Queue a run and return its id at once."""
         return str(self.ask("dispatch", "--detach", *words, cwd=cwd)["run"])

@@ -155,7 +155,7 @@ def _answers_here_and_elsewhere(fleet: Owner, zed: Editor, session: str) -> None
     (card,) = ran["cards"]
     assert "printf asked-%s 1" in json.dumps(card)
     zed.begin("say", session=session, text="ask me again")
-    until(lambda: fleet.ask("inbox")["items"], "it waits for a user", 60)
+    until(lambda: fleet.items(), "it waits for a user", 60)
     fleet.run("deny", "--call", "2", "last", "not this").ok()
     denied = zed.end()
     assert denied["result"]["stopReason"] == "end_turn" and "It did not." in shown(

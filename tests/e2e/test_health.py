@@ -55,19 +55,19 @@ def test_a_quiet_agent_is_warned_of_told_once_and_asked_about(owner: Owner, lab:
             run = owner.dispatch(*words, "wait for me", cwd=project(owner, "quiet"))
             until(lambda: told(owner, run) == ["quiet"], "it is warned of", 60, partial(health, owner, run))
             assert health(owner, run)["state"] == "quiet" and health(owner, busy)["state"] == "long command"
-            assert not [one for one in owner.ask("inbox")["also"] if one["run"] == run]
+            assert not [one for one in owner.needs() if one["run"] == run]
             until(lambda: told(owner, run) == ["quiet", "stuck"], "it is asked about", 60)
             found = owner.run("status", "--health")
             assert found.code == 12 and run in found.out and busy not in found.out
-            (asks,) = [one for one in owner.ask("inbox")["also"] if one["run"] == run]
-            assert "stuck?" in asks["what"] and asks["command"] == f"pancode runs stop {run}"
+            (asks,) = [one for one in owner.needs() if one["run"] == run]
+            assert "stuck?" in asks["headline"] and asks["command"] == f"pancode runs stop {run}"
             ended = owner.ended(run, 60)
             asked = max((log.parent / "bodies").iterdir()).read_text()
     assert ended["outcome"] == "done", "nothing was stopped by itself"
     assert [one["by"] for one in ended["told"]] == ["pancode health"], "words were said once"
     assert "PanCode says this, and no user" in asked and ended["told"][0]["delivered"]
     assert told(owner, run) == ["quiet", "stuck"] and told(owner, busy) == []
-    assert not [one for one in owner.ask("inbox")["also"] if "stuck?" in one["what"]]
+    assert not [one for one in owner.needs() if "stuck?" in one["headline"]]
     owner.run("runs", "stop", busy).ok()
     owner.ended(busy)
     assert owner.run("status", "--health").ok().out == "all agents and nodes are healthy\n"

@@ -118,7 +118,7 @@ def test_it_dispatches_waits_reads_and_answers(fleet: Owner, healed: Lab) -> Non
     assert (
         "approve is not a tool of this interactive run" in told and "dispatch has no argument safety" in told
     )
-    (item,) = [one for one in fleet.ask("inbox")["items"] if one["run"] == child["run"]]
+    (item,) = [one for one in fleet.items() if one["run"] == child["run"]]
     assert item["kind"] == "landing" and "panos requests to land" in item["words"]
     assert not (top / "made.txt").exists(), "it lands nothing by itself"
     fleet.run("approve", child["run"], cwd=top).ok()

@@ -54,12 +54,12 @@ ASKS = json.dumps({"question": "Which port?", "choices": ["8080", "9090"]})
 
 
 def waiting(fleet: Owner, run: str) -> list[dict[str, Any]]:
-    return [item for item in fleet.ask("inbox")["items"] if item["run"] == run]
+    return [item for item in fleet.items() if item["run"] == run]
 
 
 def calls_that_wait(fleet: Owner) -> list[tuple[str, int]]:
     """The calls that wait for a user: run and number."""
-    items = fleet.ask("inbox")["items"]
+    items = fleet.items()
     return [(one["run"], one["call"]) for one in items if one["kind"] == "call"]
 
 

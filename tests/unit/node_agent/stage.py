@@ -133,8 +133,9 @@ class Coordinator:
         if self.uplink.heartbeat is None:
             return None
         heartbeat = open_as(Heartbeat, parse_envelope(self.uplink.heartbeat), self.known)
-        profile = NodeProfile.model_validate_json([one for one in self.uplink.profiles if one][-1])
-        assert heartbeat.profile == profile.digest()
+        # the node may write a newer profile between these two looks
+        profiles = (NodeProfile.model_validate_json(one) for one in reversed(self.uplink.profiles) if one)
+        profile = next(one for one in profiles if one.digest() == heartbeat.profile)
         return heartbeat.model_copy(update={"facts": heartbeat.facts.with_profile(profile)})
 
     def push(self, job: Job, key: SigningKey = COORDINATOR) -> str:

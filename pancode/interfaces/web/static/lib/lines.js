@@ -83,3 +83,13 @@ function collect(value, found, depth) {
   if (Array.isArray(value)) { for (const one of value) collect(one, found, depth + 1); return; }
   for (const key of TELLING) if (key in value) collect(value[key], found, depth + 1);
 }
+
+/** What a line says that tells of a failure, as far as one can know. */
+const WRONG = /\b(?:error|failed|failure|fatal|panic|exception|traceback|assert\w*error)\b/i, FINE = /\b(?:0|no) (?:errors?|failed|failures?)\b/i;
+export const isWrong = (line) => WRONG.test(line) && !FINE.test(line);
+
+/** Twelve lines around the first one that tells of a failure; without one, the last twelve. */
+export function around(lines) {
+  const whole = lines.filter((line, i) => line.trim() || i < lines.length - 1), first = whole.findIndex(isWrong);
+  return first < 0 ? whole.slice(-12) : whole.slice(Math.max(0, first - 3), first + 9);
+}

@@ -1,9 +1,9 @@
 // What needs the user: one thing after the other, in its groups, by keyboard; after each decision the next one is shown.
 
-import { useEffect, useRef } from "preact/hooks";
-import { at, post } from "../lib/api.js";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ask, at, post, withQuery } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
-import { strip } from "../lib/lines.js";
+import { around, strip } from "../lib/lines.js";
 import { go, html, isInboxEvent, link, useLive, useSummary } from "../lib/live.js";
 import { agreed, Ago, asked, Empty, Glyph, Id, Page, Panel, Prose, Row, RunLink, State, tell, Warning } from "../lib/parts.js";
 import { usd } from "../lib/words.js";
@@ -67,6 +67,7 @@ function Item({ item, diff, place }) {
   const progress = [place, item.agent_minutes === null ? "" : `${Math.round(item.agent_minutes)} min of agents`, money(item)].filter(Boolean).join(", ");
   return html`<div class="stack"><p class="phone"><a class="btn bare" href="#/inbox"><${Glyph} name="back" />Inbox</a></p><p class="small quiet num">${progress}</p>
     <${Panel} title=${name} tone=${item.group === "to_land" ? "" : "warn"} act=${run && html`<${State} run=${run} />`}><div class="pad stack">${item.headline !== item.words && html`<p><b>${item.headline}</b></p>`}${item.state === "question" ? html`<${Prose} text=${item.words} kind="task" />` : item.words && item.words !== item.title && html`<p class="words task" tabindex="0">${item.words}</p>`}${!item.item && run?.answer && html`<h3>Its last words</h3><${Prose} text=${strip(run.answer)} kind="task" />`}${item.approves && item.approves !== item.words && html`<h3>What an approval covers</h3><p class="words task well" tabindex="0">${item.approves}</p>`}${run && run.task !== item.words && run.task !== item.approves && html`<p class="small quiet words task" tabindex="0">${run.task}</p>`}
+    ${item.state === "gate_failed" && html`<${Failure} key=${item.run} run=${item.run} />`}
     ${(item.plan?.objections || []).map((one) => html`<${Warning}>${one}<//>`)}
     ${item.yes.length ? html`<${Warning}>It needs your approval of: ${item.yes.join(", ")}<//>` : ""}
     ${item.choices.length ? html`<p class="keys">${item.choices.map((choice, i) => html`<button type="button" onClick=${() => say(item, String(i + 1))}>${i + 1}: ${choice}</button>`)}</p>` : ""}
@@ -74,6 +75,19 @@ function Item({ item, diff, place }) {
     <p class="keys">${unseen && html`<button type="button" class="main" onClick=${look}>Look at the change</button>`}${item.tool && html`<a class="btn main" href=${item.tool}>Look at the tool</a>`}${item.state === "gate_failed" && html`<a class="btn" href=${link(["runs", item.run, "gates"])}>Look at the gate</a>`}
       ${item.acts.map((act, i) => html`<button type="button" class=${i || unseen || item.tool ? "" : "main"} onClick=${() => perform(item, act)}>${act.label} <kbd class="desk">${act.key}</kbd></button>`)}${!item.acts.length && html`<code>${item.command}</code>`}</p></div><//>
     ${changes ? html`<${Change} run=${run} />` : run?.commit ? html`<p><a href=${link(["inbox"], { item: item.id, diff: 1 })}>What it has changed so far <kbd class="desk">d</kbd></a></p>` : ""}</div>`;
+}
+
+const AROUND = 64 << 10;
+
+/** The lines around the first error of a failed gate, where it has written one. */
+function Failure({ run }) {
+  const [lines, set] = useState([]);
+  useEffect(() => {
+    const stop = new AbortController();
+    ask(withQuery(at("runs", run, "log"), { stream: "gates.log", last: AROUND }), { signal: stop.signal }).then((answer) => answer.text()).then((text) => set(around(text.split("\n").map(strip))), () => {});
+    return () => stop.abort();
+  }, [run]);
+  return lines.length > 0 && html`<pre class="well words" tabindex="0" aria-label="around its first error">${lines.join("\n")}</pre>`;
 }
 
 /** The buttons that decide an entry in place: the choices of a question, and its acts. */
@@ -85,7 +99,8 @@ async function tried(act, words) {
 
 /** Does what an act says: asks first what it asks, then sends its request. */
 async function perform(entry, act) {
-  const text = act.takes_text ? await asked(act.asks, act.label) : "";
+  const first = act.key === "s" && entry.state === "gate_failed" ? `A gate failed: ${entry.headline}. Find the cause and repair it.` : "";
+  const text = act.takes_text ? await asked(act.asks, act.label, first) : "";
   if (act.takes_text ? text === null || (!text && act.name !== "deny") : act.asks && !(await agreed(act.asks, act.label, entry.approves || entry.words))) return;
   await tried(() => post(act.path.replace("/v1/", ""), { ...act.body, ...(act.takes_text && { text }) }), (done) => {
     if (act.is_undoable) dismissed.push(entry.id);

@@ -1,7 +1,7 @@
 // The log of a run: by call of a tool, or in numbered lines with links, colours, search, follow; a hundred thousand in one window.
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { after, pieces, spoken, strip } from "../lib/lines.js";
+import { after, isWrong, pieces, spoken, strip } from "../lib/lines.js";
 import { ask, at, withQuery } from "../lib/api.js";
 import { grow } from "../lib/conversation.js";
 import { Call, folded, Said, Thought } from "../lib/deeds.js";
@@ -12,8 +12,6 @@ import { Glyph, linesOf, Prose, tell, Trouble, Window } from "../lib/parts.js";
 import { bytes, counted, span, visible } from "../lib/words.js";
 
 const HEIGHT = 24;
-/** What a line says that tells of a failure, as far as one can know. */
-const WRONG = /\b(?:error|failed|failure|fatal|panic|exception|traceback|assert\w*error)\b/i, FINE = /\b(?:0|no) (?:errors?|failed|failures?)\b/i;
 const LOOK_MS = 400;
 /** Bytes of the end of a log that are read first: a large one is read whole only when one asks. */
 const TAIL = 1 << 20;
@@ -114,7 +112,7 @@ export function Log({ run, query, stream: fixed, title, errs }) {
   if (scanned.current.key !== log.key) scanned.current = { key: log.key, next: 0, row: -1 };
   for (const scan = scanned.current; scan.row < 0 && scan.next < log.lines.length; scan.next += 1) {
     const line = log.lines[scan.next];
-    if (WRONG.test(line) && !FINE.test(line)) scan.row = scan.next;
+    if (isWrong(line)) scan.row = scan.next;
   }
   const wrong = scanned.current.row;
   const toWrong = () => { setFollow(false); setFlat(true); setGoal((old) => ({ row: wrong, n: old.n + 1 })); };
