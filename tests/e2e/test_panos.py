@@ -227,7 +227,7 @@ def test_in_a_terminal_a_user_agrees_to_a_budget_has_work_built_and_reviewed_and
     assert set(runs) == {"scout", "builder", "reviewer"}
     assert "It is right." in runs["reviewer"]["answer"]
     (words,) = said.split("[the fleet] ")[1:]
-    waits = f"has a change that is not landed: pancode land {runs['builder']['run']}"
+    waits = f"it waits for a user: to land: pancode land {runs['builder']['run']}"
     assert waits in words and runs["reviewer"]["run"] in words and "It is right." not in words.split(SUM)[0]
     assert runs["scout"]["run"] not in words, "it had its answer already"
     fleet.run("sessions", "rest", session).ok()
@@ -258,7 +258,7 @@ def test_it_is_told_once_of_an_end_over_kills_of_the_coordinator(
         fleet.run("sessions", "end", session).ok()
     assert "It is under way." in said.out and SUM not in said.out
     assert (told.count("[the fleet]"), told.count(SUM)) == (1, 1)
-    assert f"has a change that is not landed: pancode land {child['run']}" in told
+    assert f"it waits for a user: to land: pancode land {child['run']}" in told
 
 
 def test_a_kill_between_a_call_and_its_answer_begins_nothing_twice(
