@@ -570,9 +570,8 @@ def list_touched(index: NodeGit, *, opens: bool = True) -> tuple[tuple[bytes, ..
     and all submodules of the index. `opens`: make closed folders accessible."""
     seen = index.must(*_LIST)
     found = seen.out
-    if (
-        opens and "could not open directory" in seen.err
-    ):  # git would silently skip the new files in closed folders
+    # git would silently skip the new files in closed folders
+    if opens and "could not open directory" in seen.err:
         make_readable(index.cwd)
         found += index.must(*_LIST_NEW).out
     return tuple(sorted(set(_TOUCHED.findall(found)))), set(_SUBMODULES.findall(found))

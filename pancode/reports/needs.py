@@ -159,7 +159,7 @@ def read_dismissed(tx: Transaction) -> frozenset[str]:
 
 
 def dismiss_need(core: Core, need: str, by: str) -> None:
-    """Dismiss the need, which then is in no list; a run is dropped. Idempotent. NotFoundError if there is no
+    """Dismiss the need: no list shows it; a run is dropped. Idempotent. NotFoundError if there is no
     such need, UsageError if it must be decided."""
     found = {one.id: one for one in _load(core)}
     if need not in found:

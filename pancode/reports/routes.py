@@ -197,7 +197,7 @@ def _now(context: ApiContext, call: ApiCall) -> answers.NowAnswer:
 
 @Verb(answers.NEED_DONE, ActBody, "inbox review", right=CHANGES)
 def _dismiss(context: ApiContext, call: ApiCall) -> answers.NeedAnswer:
-    """Dismiss a need that is no question: it is in no list any more. A run is dropped; its change is kept."""
+    """Dismiss a need that is not a question: no list shows it. A run is dropped; its change is kept."""
     need = call.path["need"]
     dismiss_need(context.core, need, call.body.by)
     return answers.NeedAnswer(need)

@@ -60,17 +60,17 @@ def _list(context: ApiContext, call: ApiCall) -> CommentsAnswer:
 
 
 @Verb(COMMENT, CommentBody, "runs comment", status=201, right=TELLS)
-def _add(context: ApiContext, call: ApiCall) -> CommentShape:
+def _add(context: ApiContext, call: ApiCall[CommentBody]) -> CommentShape:
     """Comment on a line, a range, a file or the whole of a run's change."""
-    body: CommentBody = call.body
+    body = call.body
     place = (body.file, body.line, body.last, body.side)
     return add_comment(context.core, call.path["run"], *place, body.words, body.by)
 
 
 @Verb(CHANGE_COMMENT, ChangeCommentBody, "runs comments", right=TELLS)
-def _change(context: ApiContext, call: ApiCall) -> CommentsAnswer:
+def _change(context: ApiContext, call: ApiCall[ChangeCommentBody]) -> CommentsAnswer:
     """Change, remove or tick off a comment."""
-    body: ChangeCommentBody = call.body
+    body = call.body
     return change_comment(context.core, call.path["comment"], body.words, body.closed, body.by)
 
 
@@ -83,9 +83,9 @@ def _change(context: ApiContext, call: ApiCall) -> CommentsAnswer:
     right=DISPATCHES,
     lands=may_land_after,
 )
-def _send_back(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+def _send_back(context: ApiContext, call: ApiCall[SendBackBody]) -> QueuedAnswer:
     """Start the next round of a review: send the comments to the agent, which continues from its result."""
-    body: SendBackBody = call.body
+    body = call.body
     core, around = context.core, context.coordinator.around({})
     run = get_run(core, call.path["run"])
     if call.inside is not None:

@@ -61,7 +61,7 @@ class UnfinishedChanges:
             if found is None or core.wall_ms() - found.at_ms >= KEPT_MS:
                 found = self._kept[name] = self.ask(machines, Reach.of(node), node.name, name, core.wall_ms())
             for old in list(self._kept)[:-MOST_KEPT]:
-                self._kept.pop(old)
+                self._kept.pop(old, None)  # another call may have removed it
                 self._locks.pop(old, None)
             return found
 

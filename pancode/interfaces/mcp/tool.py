@@ -91,14 +91,15 @@ class McpTool:
         return self.right in (DISPATCHES, ANSWERS)
 
     @property
-    def required(self) -> tuple[str, ...]:
+    def required_names(self) -> tuple[str, ...]:
+        """The required arguments: those in the path of the route, in its order, then the others."""
         return (*re.findall(r"{(\w+)}", self.route), *self.also_required)
 
     def carry_out(self, call: McpToolCall) -> Any:
         """Return the answer to a call."""
         if self.do is not None:
             return self.do(call)
-        named = self.required[: self.route.count("{")]
+        named = self.required_names[: self.route.count("{")]
         path = Route[Any](self.route).at(*map(call.text, named))
         if path.startswith("GET"):
             return call.client.get(path)
@@ -107,7 +108,7 @@ class McpTool:
 
     def listed(self) -> Json:
         """Return the tool as `tools/list` shows it."""
-        schema = {"type": "object", "properties": self.fields, "required": list(self.required)}
+        schema = {"type": "object", "properties": self.fields, "required": list(self.required_names)}
         listed: Json = {
             "name": self.name,
             "description": self.description,
@@ -125,7 +126,7 @@ class McpTool:
                 f"{self.name} has no argument {unknown[0]}; its arguments are {', '.join(self.fields)}"
             )
         meant: Json = _clean_value(given)
-        if missing := [name for name in self.required if name not in meant]:
+        if missing := [name for name in self.required_names if name not in meant]:
             raise ParamsError(f"{self.name} requires the argument {missing[0]}")
         for name, value in meant.items():
             schema = self.fields[name]

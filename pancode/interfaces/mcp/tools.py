@@ -199,7 +199,8 @@ def _describe_fleet(call: McpToolCall) -> Any:
     """Return what a dispatch can use, without missing programs and empty fields, and what waits for the
     user, which the tool `inbox` lists."""
     nodes, now = call.client.get("/v1/fleet")["nodes"], read_now(call)
-    troubles = {one["node"]: one["headline"] for group in now["groups"] for one in group["needs"]}
+    sick = [need for group in now["groups"] if group["group"] == "nodes" for need in group["needs"]]
+    troubles = {need["node"]: need["headline"] for need in sick}
     kept = ("name", "state", "why", "slots", "labels", "isolation", "draining", "paused")
     shapes = [{key: node[key] for key in kept if node.get(key)} for node in nodes]
     for shape, node in zip(shapes, nodes, strict=True):

@@ -75,7 +75,7 @@ def _make_fleet_tool(tool: McpTool, seen: set[str]) -> FleetTool:
     hidden = (*FORCED, *UNOFFERED, *(() if tool.name == DISPATCH else SELDOM))
     fields = {name: {**field, **HERE.get(name, {})} for name, field in tool.fields.items()}
     schema: dict[str, Any] = {"type": "object", "properties": _shorten_fields(fields, hidden, seen)}
-    schema |= {"required": list(tool.required)} if tool.required else {}
+    schema |= {"required": list(tool.required_names)} if tool.required_names else {}
     text = json.dumps(schema, separators=(",", ":"))
     return FleetTool(name=tool.name, description=tool.description, parameters=text)
 

@@ -57,7 +57,7 @@ def test_each_tool_says_what_it_does_and_whether_it_only_looks() -> None:
     for tool in tools.TOOLS:
         listed = tool.listed()
         assert len(listed["description"]) > 30 and listed["inputSchema"]["additionalProperties"] is False
-        assert set(tool.required) <= set(tool.fields)
+        assert set(tool.required_names) <= set(tool.fields)
     changing = {tool.name for tool in tools.TOOLS if not tool.listed()["annotations"]["readOnlyHint"]}
     assert changing == {
         *(
@@ -348,7 +348,9 @@ def test_the_fleet_leaves_out_what_is_missing() -> None:
         "problems": [],
     }
     told = {"nodes": [{"name": f"n{k}", **node} for k in range(3)]}
-    now = {**NOW, "groups": [{"needs": [{"node": "n1", "headline": "its disk is full"}]}]}
+    failed = {"group": "failed", "needs": [{"node": "n2", "headline": "a test of a run there failed"}]}
+    sick = {"group": "nodes", "needs": [{"node": "n1", "headline": "its disk is full"}]}
+    now = {**NOW, "groups": [failed, sick]}
     answer, _, _ = called(FakeApi({"GET /v1/fleet": told, "GET /v1/now": now}), "fleet_status")
     assert answer["nodes"][0]["runtimes"] == {"shell": "ok", "claude": "not logged in"}
     assert [node.get("trouble") for node in answer["nodes"]] == [None, "its disk is full", None]
